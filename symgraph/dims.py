@@ -1,0 +1,311 @@
+"""Sizes of axes: an int, or a polynomial over sizes that are known only when a function is called.
+
+Equal sizes have equal normal forms, so "may these two axes share a loop" is ``==``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Union
+
+Size = Union[int, "Dim"]
+"""An axis length: an int where it is fixed, a Dim where it is known at the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A named unknown size. `not_one` says that a call has shown it not to be 1 (it may be 0)."""
+
+    name: str
+    not_one: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of sizes that has no polynomial form: max, min, floor division, broadcasting."""
+
+    function: str
+    args: tuple[Size, ...]
+
+    def __str__(self) -> str:
+        if self.function == "floordiv":
+            return f"({self.args[0]})//{self.args[1]}"
+        return f"{self.function}({', '.join(map(str, self.args))})"
+
+
+_FUNCTIONS: dict[str, Callable[..., int]] = {
+    "max": max,
+    "min": min,
+    "floordiv": lambda a, b: a // b if b else 0,
+    "broadcast": lambda a, b: b if a == 1 else a,
+}
+
+Monomial = tuple[Union[Atom, Call], ...]
+
+
+class Dim:
+    """A polynomial with integer coefficients over atoms; immutable, compared by its normal form."""
+
+    __slots__ = ("_hash", "terms")
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms = terms
+        self._hash = hash(terms)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Dim) and self.terms == other.terms)
+
+    def __add__(self, other: Size) -> Size:
+        return _combine(self, other, 1)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Size) -> Size:
+        return _combine(self, other, -1)
+
+    def __rsub__(self, other: Size) -> Size:
+        return _combine(-1 * self, other, 1)
+
+    def __mul__(self, other: Size) -> Size:
+        product: dict[Monomial, int] = {}
+        for left, a in self.terms:
+            for right, b in _terms(other):
+                key = tuple(sorted(left + right, key=str))
+                product[key] = product.get(key, 0) + a * b
+        return _normal(product)
+
+    __rmul__ = __mul__
+
+    def __str__(self) -> str:
+        parts = []
+        for monomial, coefficient in self.terms:
+            factors = "*".join(map(str, monomial))
+            if not monomial:
+                parts.append(str(coefficient))
+            elif coefficient == 1:
+                parts.append(factors)
+            elif coefficient == -1:
+                parts.append(f"-{factors}")
+            else:
+                parts.append(f"{coefficient}*{factors}")
+        return " + ".join(parts).replace("+ -", "- ")
+
+    __repr__ = __str__
+
+    def __reduce__(self) -> tuple[type[Dim], tuple[tuple[tuple[Monomial, int], ...]]]:
+        return Dim, (self.terms,)
+
+    def __bool__(self) -> bool:
+        raise TypeError("the truth of a size is not known before the call")
+
+    @property
+    def not_one(self) -> bool:
+        """True where a call has shown the size not to be 1."""
+        if len(self.terms) == 1:
+            monomial, coefficient = self.terms[0]
+            if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], Atom):
+                return monomial[0].not_one
+        return False
+
+
+def atom(name: str, not_one: bool = False) -> Dim:
+    """A size known only at the call, called `name` in messages."""
+    return Dim((((Atom(name, not_one),), 1),))
+
+
+def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
+    return size.terms if isinstance(size, Dim) else (((), size),)
+
+
+def _normal(terms: dict[Monomial, int]) -> Size:
+    kept = sorted(((m, c) for m, c in terms.items() if c), key=lambda t: (-len(t[0]), str(t[0])))
+    if not kept:
+        return 0
+    if len(kept) == 1 and kept[0][0] == ():
+        return kept[0][1]
+    return Dim(tuple(kept))
+
+
+def _combine(left: Size, right: Size, sign: int) -> Size:
+    total = dict(_terms(left))
+    for monomial, coefficient in _terms(right):
+        total[monomial] = total.get(monomial, 0) + sign * coefficient
+    return _normal(total)
+
+
+def call(function: str, *args: Size) -> Size:
+    """A size function applied; folded where the arguments are ints."""
+    if all(isinstance(a, int) for a in args):
+        return _FUNCTIONS[function](*args)
+    return Dim((((Call(function, args),), 1),))
+
+
+def lower_bound(size: Size) -> int | None:
+    """The smallest value the size can take, where that is plain to see."""
+    if isinstance(size, int):
+        return size
+    low = 0
+    for monomial, coefficient in size.terms:
+        if not monomial:
+            low += coefficient
+        elif coefficient < 0:
+            return None
+        # sizes are never negative, so a term with a positive coefficient is at least 0
+        elif any(isinstance(f, Call) and f.function == "min" for f in monomial):
+            return None
+    return low
+
+
+def maximum(a: Size, b: Size) -> Size:
+    """max(a, b), folded where one is plainly larger."""
+    if a == b:
+        return a
+    if isinstance(b, int):
+        low = lower_bound(a)
+        if low is not None and low >= b:
+            return a
+    return call("max", a, b)
+
+
+def minimum(a: Size, b: Size) -> Size:
+    """min(a, b), folded where they are equal or fixed."""
+    return a if a == b else call("min", a, b)
+
+
+def floordiv(a: Size, b: Size) -> Size:
+    """a // b; exact division of polynomials where b is a common factor."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if b else 0
+    if b == 1:
+        return a
+    if a == b:
+        return 1
+    if len(_terms(b)) == 1:
+        factors, divisor = _terms(b)[0]
+        quotient: dict[Monomial, int] = {}
+        for monomial, coefficient in _terms(a):
+            rest = list(monomial)
+            try:
+                for factor in factors:
+                    rest.remove(factor)
+            except ValueError:
+                break
+            if coefficient % divisor:
+                break
+            quotient[tuple(rest)] = coefficient // divisor
+        else:
+            return _normal(quotient)
+    return call("floordiv", a, b)
+
+
+def product(sizes: tuple[Size, ...] | list[Size]) -> Size:
+    """The number of elements of a shape."""
+    total: Size = 1
+    for size in sizes:
+        total = total * size
+    return total
+
+
+def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
+    """The value of a size, given the value of every atom by name."""
+    if isinstance(size, int):
+        return size
+    total = 0
+    for monomial, coefficient in size.terms:
+        value = coefficient
+        for factor in monomial:
+            if isinstance(factor, Atom):
+                value *= sizes[factor.name]
+            else:
+                value *= _FUNCTIONS[factor.function](*(evaluate(a, sizes) for a in factor.args))
+        total += value
+    return total
+
+
+def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
+    """The size with atoms replaced by name."""
+    if isinstance(size, int):
+        return size
+    total: Size = 0
+    for monomial, coefficient in size.terms:
+        value: Size = coefficient
+        for factor in monomial:
+            if isinstance(factor, Atom):
+                value = value * sizes.get(factor.name, Dim((((factor,), 1),)))
+            else:
+                args = [substitute(a, sizes) for a in factor.args]
+                value = value * {
+                    "max": maximum, "min": minimum, "floordiv": floordiv, "broadcast": broadcast,
+                }[factor.function](*args)
+        total = total + value
+    return total
+
+
+def atoms(size: Size) -> set[Atom]:
+    """Every atom in the size."""
+    found: set[Atom] = set()
+    for monomial, _ in _terms(size):
+        for factor in monomial:
+            if isinstance(factor, Atom):
+                found.add(factor)
+            else:
+                for arg in factor.args:
+                    found |= atoms(arg)
+    return found
+
+
+def settled(size: Size) -> bool:
+    """True where a call has shown every size in it not to be 1, or where it is fixed."""
+    return isinstance(size, int) or all(a.not_one for a in atoms(size))
+
+
+def broadcast(a: Size, b: Size) -> Size:
+    """The size two axes have together, or -1 where they cannot go together.
+
+    Two settled sizes must be equal; the call checks that, so the simpler form stands for both.
+    """
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if isinstance(a, int) and isinstance(b, int):
+        return -1
+    if isinstance(a, int):
+        return a
+    if isinstance(b, int):
+        return b
+    low, high = sorted((a, b), key=lambda d: (len(d.terms), len(str(d)), str(d)))
+    return low if settled(a) and settled(b) else call("broadcast", low, high)
+
+
+def slice_bounds(index: slice, size: Size) -> tuple[Size, Size]:
+    """Where a slice starts, and its length, for an axis of a size that may not be known yet."""
+    step = 1 if index.step is None else index.step
+    if isinstance(index.start, Dim) or isinstance(index.stop, Dim):  # made by the library, known to lie inside
+        return index.start, index.stop - index.start
+    if isinstance(size, int):
+        start, stop, step = slice(index.start, index.stop, step).indices(size)
+        return start, len(range(start, stop, step))
+    begin, end = index.start, index.stop
+    if step > 0:
+        start_: Size = 0 if begin is None else begin if begin >= 0 else maximum(size + begin, 0)
+        if end is None:
+            stop_: Size = size
+        else:
+            stop_ = minimum(size, end) if end >= 0 else size + end
+        length = stop_ - start_
+    else:
+        last = size - 1
+        start_ = last if begin is None else minimum(last, begin) if begin >= 0 else size + begin
+        stop_ = -1 if end is None else end if end >= 0 else maximum(size + end, -1)
+        length = start_ - stop_
+    if abs(step) != 1:
+        length = floordiv(length + (abs(step) - 1), abs(step))
+    return start_, maximum(length, 0)

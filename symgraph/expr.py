@@ -1,0 +1,564 @@
+"""Symbols: placeholders, constants, and the nodes that operations build from them.
+
+A node is immutable and interned: building the same operation on the same arguments gives the same object, so common
+subexpressions are shared from the start and ``is`` compares formulas.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph import dims, origin
+from symgraph.dims import Dim, Size
+from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError
+from symgraph.op import REGISTRY, Mode, Op
+from symgraph.ops import array as ar
+from symgraph.types import ArrayType, Opaque, Shape, format_shape
+from symgraph.value import Value
+
+
+class ConstantValue:
+    """Data inside a graph, compared by dtype, shape and bytes: 1, 1.0 and True differ, nan equals itself."""
+
+    __slots__ = ("_key", "type", "value")
+
+    def __init__(self, data: Any) -> None:
+        weak = isinstance(data, int | float) and not isinstance(data, bool | np.generic)
+        array = np.asarray(data)
+        if array.dtype.kind not in "biuf":
+            raise DTypeError(f"a constant must hold real numbers or bools, got {array.dtype} ({type(data).__name__})")
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        self.type = ArrayType(array.dtype, array.shape, weak)
+        if weak:
+            self.value = data
+        elif array.ndim:
+            array = np.array(array, order="C")
+            array.flags.writeable = False
+            self.value = array
+        else:
+            self.value = array[()]
+        self._key = (array.dtype.str, array.shape, weak, array.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConstantValue) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        value = self.value
+        if isinstance(value, np.ndarray):
+            return f"array{format_shape(value.shape)}" if value.size > 6 else str(value.tolist())
+        return repr(value) if self.type.weak else repr(value.item())
+
+
+class Expr(Value):
+    """A node of a graph: an operation, its arguments, its parameters; and what is known of its type.
+
+    Arithmetic on it builds further nodes. ``==`` compares identity (write ``np.equal(a, b)`` for elementwise
+    equality); asking for its truth, its value, or its unknown length raises SymbolError.
+
+    >>> import symgraph as sg
+    >>> a, b = sg.placeholder("a"), sg.placeholder("b")
+    >>> a * b + 1
+    a * b + 1
+    >>> (a * b) is (a * b)
+    True
+    """
+
+    __slots__ = ("__weakref__", "_params", "args", "marks", "op", "type")
+    _mode: Mode
+
+    op: Op
+    args: tuple[Expr, ...]
+    type: ArrayType
+    marks: tuple[origin.Mark, ...]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The operation's parameters, by name."""
+        return dict(self._params)
+
+    @property
+    def origins(self) -> tuple[origin.Origin, ...]:
+        """The places in the user's source that wrote this node."""
+        found = (origin.resolve(m) for m in self.marks)
+        return tuple(dict.fromkeys(o for o in found if o is not None))
+
+    @property
+    def origin(self) -> origin.Origin | None:
+        """The first place in the user's source that wrote this node."""
+        return origin.resolve(self.marks[0]) if self.marks else None
+
+    @property
+    def name(self) -> str | None:
+        """The placeholder's name; None for other nodes."""
+        return self._params[0][1] if self.op is ar.placeholder else None
+
+    @property
+    def value(self) -> Any:
+        """The data of a constant."""
+        if self.op is not ar.constant:
+            raise SymbolError(f"{self!r} has no value before the compiled function is called: sg.compile(...)(...)")
+        return dict(self._params)["value"].value
+
+    # what is known of the type
+
+    def _known_shape(self) -> Shape:
+        if isinstance(self.type.shape, Opaque):
+            raise SymbolError(
+                f"the shape of {self!r} is not known before the call; declare it: "
+                f"sg.placeholder(name, shape=(3, None), dtype='float64')"
+            )
+        return self.type.shape
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The declared shape; sizes that are not known before the call are symbols."""
+        return tuple(
+            s if isinstance(s, int) else ar.size(self, axis=axis) for axis, s in enumerate(self._known_shape())
+        )
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes; SymbolError where it is not declared."""
+        return len(self._known_shape())
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype; SymbolError where it is not declared."""
+        if self.type.dtype is None:
+            raise SymbolError(f"the dtype of {self!r} is not known before the call; declare it: dtype='float64'")
+        return self.type.dtype
+
+    @property
+    def size(self) -> Any:
+        """The number of elements; a symbol where it is not known before the call."""
+        if not isinstance(self.type.shape, Opaque):
+            total = dims.product(self.type.shape)
+            if isinstance(total, int):
+                return total
+        return ar.size(self, axis=None)
+
+    def __len__(self) -> int:
+        shape = self._known_shape()
+        if not shape:
+            raise TypeError("len() of a symbol with 0 dimensions")
+        if not isinstance(shape[0], int):
+            raise SymbolError(
+                f"the length of {self!r} is not known before the call; use x.shape[0] in formulas, "
+                f"or declare the size as an int to loop over it"
+            )
+        return shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        shape = self.type.shape
+        if isinstance(shape, Opaque) or (shape and not isinstance(shape[0], int)):
+            raise SymbolError(
+                f"cannot loop over {self!r}: its length is not known before the call; declare it as an int, "
+                f"or write the loop as array operations"
+            )
+        if not shape:
+            raise TypeError("iteration over a symbol with 0 dimensions")
+        return (self[k] for k in range(len(self)))
+
+    def __contains__(self, item: Any) -> bool:
+        raise SymbolError("'in' needs values; write (x == item).any() with np.equal instead")
+
+    # what Python may not ask before the call
+
+    def __bool__(self) -> bool:
+        raise SymbolError(
+            f"the truth of {self!r} is not known before the call: if, while, and, or cannot branch on a symbol. "
+            f"Write np.where(condition, x, y); sg.cond(condition, f, g) where only one side may run; & and | instead "
+            f"of and, or"
+        )
+
+    def _no_value(self, wanted: str) -> SymbolError:
+        return SymbolError(
+            f"{wanted}() needs a value, and {self!r} has none before the call: call the compiled function and convert "
+            f"its result, or use NumPy's function instead of the math module's"
+        )
+
+    def __float__(self) -> float:
+        raise self._no_value("float")
+
+    def __int__(self) -> int:
+        raise self._no_value("int")
+
+    def __complex__(self) -> complex:
+        raise self._no_value("complex")
+
+    def __index__(self) -> int:
+        raise self._no_value("operator.index")
+
+    def item(self) -> Any:
+        """Always raises: a symbol has no value."""
+        raise self._no_value("item")
+
+    def tolist(self) -> Any:
+        """Always raises: a symbol has no value."""
+        raise self._no_value("tolist")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise SymbolError(
+            f"{self!r} cannot become an ndarray: it has no value before the call. A symbol cannot be written into an "
+            f"ndarray; build the array with np.stack([...]) or np.concatenate instead"
+        )
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise SymbolError(
+            "a symbol cannot be written into; inside a function passed to sg.trace, x[i] = v works on its arguments; "
+            "elsewhere build the result with np.where or np.concatenate"
+        )
+
+    # as an immutable value
+
+    def __copy__(self) -> Expr:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Expr:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _unpickle, (to_table([self]), 0)
+
+    def __repr__(self) -> str:
+        return format_expr(self)
+
+
+# -- building nodes ----------------------------------------------------------------------------------------------------
+
+_interned: weakref.WeakValueDictionary[Any, Expr] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
+    """Add to an error the user's line and the operands."""
+    lines = [str(error)]
+    place = origin.resolve(origin.mark())
+    if place is not None:
+        lines.append(f"  at {place.file}:{place.line}" + (f": {place.text}" if place.text else ""))
+    for arg in args:
+        if arg.op is not ar.constant or arg.type.shape:
+            lines.append(f"  {format_expr(arg, 60)} is {arg.type}")
+    return type(error)("\n".join(lines))
+
+
+def build(op: Op, args: Iterable[Any], params: Mapping[str, Any], kind: ArrayType | None = None) -> Expr:
+    """The node for `op` on `args`: an existing one where there is one."""
+    nodes = tuple([a if type(a) is Expr else as_expr(a) for a in args])
+    values = dict(params)
+    try:
+        if op.expand is not None:
+            expanded = op.expand(*nodes, **values)
+            if expanded is not None:
+                return as_expr(expanded)
+        found = kind if kind is not None else op.infer([n.type for n in nodes], values)
+    except SymgraphError as error:
+        if "\n  at " in str(error):
+            raise
+        raise _fail(error, op, nodes) from None
+    return intern(op, nodes, tuple(values.items()), found)
+
+
+def intern(op: Op, args: tuple[Expr, ...], params: tuple[tuple[str, Any], ...], kind: ArrayType) -> Expr:
+    """The one node with these parts."""
+    key = (op, args, params, kind) if op is ar.placeholder else (op, args, params)
+    node = _interned.get(key)
+    place = origin.mark()
+    if node is None:
+        with _lock:
+            node = _interned.get(key)
+            if node is None:
+                node = object.__new__(Expr)
+                node.op, node.args, node._params, node.type = op, args, params, kind
+                node.marks = () if place is None else (place,)
+                _interned[key] = node
+                return node
+    if place is not None and place not in node.marks and len(node.marks) < 8:
+        node.marks = (*node.marks, place)
+    return node
+
+
+def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Expr:
+    return build(op, args, params)
+
+
+Expr._mode = Mode("symbol", rank=1, apply=_apply)
+
+
+def as_expr(value: Any) -> Expr:
+    """A symbol as it is; data as a constant."""
+    if isinstance(value, Expr):
+        return value
+    return constant(value)
+
+
+def constant(value: Any) -> Expr:
+    """A constant of the graph: a number (as weak as Python's own), or an array, which is copied.
+
+    Raises:
+        DTypeError: the value does not hold real numbers or bools.
+
+    >>> import symgraph as sg
+    >>> sg.constant(1) + sg.placeholder("a")
+    1 + a
+    """
+    if isinstance(value, list | tuple):
+        from symgraph.functions import _array  # lists that hold symbols are stacked
+
+        value = _array(value)
+        if isinstance(value, Expr):
+            return value
+    held = ConstantValue(value)
+    return intern(ar.constant, (), (("value", held),), held.type)
+
+
+ar._lift.append(constant)
+
+_NAME = re.compile(r"[^\W\d]\w*\Z")
+
+
+def placeholder(name: str, shape: Any = None, dtype: Any = None) -> Expr:
+    """A named input of a formula, given as a keyword when the compiled function is called.
+
+    Args:
+        name: the keyword; a Python identifier. Equal names with equal declarations are one symbol.
+        shape: None (taken from the call), or a tuple of sizes: an int, None (any), or a name; axes with equal names
+            have equal sizes.
+        dtype: None (taken from the call), or a dtype.
+
+    Raises:
+        ValueError: the name is not an identifier, or a size is negative.
+        DTypeError: the dtype is not bool, integer or floating point.
+
+    >>> import symgraph as sg
+    >>> sg.placeholder("x", shape=("n", 3), dtype="float32").type
+    ArrayType(dtype=dtype('float32'), shape=(n, 3), weak=False)
+    """
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise ValueError(f"a placeholder's name must be a Python identifier, got {name!r}")
+    kind: np.dtype[Any] | None = None
+    if dtype is not None:
+        kind = np.dtype(dtype)
+        if kind.kind not in "biuf":
+            raise DTypeError(f"placeholder {name!r}: dtype must be bool, integer or floating point, got {kind}")
+        kind = kind.newbyteorder("=")
+    known: Shape | Opaque = Opaque(frozenset({name}))
+    if shape is not None:
+        sizes = shape if isinstance(shape, tuple | list) else (shape,)
+        known = tuple(_declared_size(name, axis, size) for axis, size in enumerate(sizes))
+    return typed_placeholder(name, ArrayType(kind, known))
+
+
+def typed_placeholder(name: str, kind: ArrayType) -> Expr:
+    """A placeholder of a given type."""
+    return intern(ar.placeholder, (), (("name", name),), kind)
+
+
+def _declared_size(name: str, axis: int, size: Any) -> Size:
+    if size is None:
+        return dims.atom(f"{name}.shape[{axis}]")
+    if isinstance(size, str):
+        if not _NAME.match(size):
+            raise ValueError(f"placeholder {name!r}: a size's name must be an identifier, got {size!r}")
+        return dims.atom(size)
+    if isinstance(size, Dim):
+        return size
+    fixed = int(size.__index__())
+    if fixed < 0:
+        raise ValueError(f"placeholder {name!r}: sizes cannot be negative, got {fixed}")
+    return fixed
+
+
+# -- walking and rebuilding ----------------------------------------------------------------------------------------------
+
+
+def toposort(outputs: Iterable[Expr]) -> list[Expr]:
+    """Every node that the outputs need, arguments before users, in one fixed order. No recursion."""
+    order: list[Expr] = []
+    done: set[Expr] = set()
+    stack: list[tuple[Expr, int]] = []
+    for output in outputs:
+        if output in done:
+            continue
+        done.add(output)
+        stack.append((output, 0))
+        while stack:
+            node, position = stack.pop()
+            args = node.args
+            while position < len(args) and args[position] in done:
+                position += 1
+            if position < len(args):
+                stack.append((node, position + 1))
+                done.add(args[position])
+                stack.append((args[position], 0))
+            else:
+                order.append(node)
+    return order
+
+
+def map_dims(value: Any, rule: Callable[[Size], Size]) -> Any:
+    """A parameter with every size in it replaced."""
+    if isinstance(value, Dim):
+        return rule(value)
+    if isinstance(value, tuple):
+        mapped = [map_dims(v, rule) for v in value]
+        return type(value)(*mapped) if hasattr(value, "_fields") else tuple(mapped)
+    return value
+
+
+def rebuild(
+    outputs: Sequence[Expr], replace: Mapping[Expr, Expr], rule: Callable[[Size], Size] | None = None,
+) -> list[Expr]:
+    """The outputs built anew with some nodes replaced, and sizes in parameters mapped; types are inferred again."""
+    made: dict[Expr, Expr] = dict(replace)
+    for node in toposort(outputs):
+        if node in made:
+            continue
+        if not node.args:
+            made[node] = node
+            continue
+        args = [made[a] for a in node.args]
+        params = node.params
+        if rule is not None:
+            params = {k: map_dims(v, rule) for k, v in params.items()}
+        elif all(a is b for a, b in zip(args, node.args, strict=True)):
+            made[node] = node
+            continue
+        with origin.derived_from(node.marks[0] if node.marks else None):
+            made[node] = build(node.op, args, params)
+    return [made[o] for o in outputs]
+
+
+def placeholders(outputs: Iterable[Expr]) -> list[Expr]:
+    """The placeholders that the outputs depend on, in the order in which they are met."""
+    return [n for n in toposort(outputs) if n.op is ar.placeholder]
+
+
+# -- as a table: how graphs are pickled and saved -------------------------------------------------------------------------
+
+
+def to_table(outputs: Sequence[Expr]) -> list[tuple[Any, ...]]:
+    """The graph as rows (operation, argument rows, parameters, type of a placeholder, origins); no recursion."""
+    order = toposort(outputs)
+    row = {node: k for k, node in enumerate(order)}
+    table: list[tuple[Any, ...]] = [tuple(row[o] for o in outputs)]
+    for node in order:
+        params = tuple((k, v.value if isinstance(v, ConstantValue) else v) for k, v in node._params)
+        kind = node.type if node.op is ar.placeholder else None
+        table.append((node.op.name, tuple(row[a] for a in node.args), params, kind, tuple(map(tuple, node.origins))))
+    return table
+
+
+def from_table(table: list[tuple[Any, ...]]) -> list[Expr]:
+    """The outputs of a graph made by :func:`to_table`."""
+    nodes: list[Expr] = []
+    for name, args, params, kind, places in table[1:]:
+        op = REGISTRY[name]
+        marks = tuple(origin.Origin(*p) for p in places)
+        with origin.derived_from(marks[0] if marks else None):
+            if op is ar.constant:
+                nodes.append(constant(dict(params)["value"]))
+            elif op is ar.placeholder:
+                nodes.append(typed_placeholder(dict(params)["name"], kind))
+            else:
+                nodes.append(build(op, [nodes[a] for a in args], dict(params)))
+    return [nodes[k] for k in table[0]]
+
+
+def _unpickle(table: list[tuple[Any, ...]], k: int) -> Expr:
+    return from_table(table)[k]
+
+
+# -- as text ---------------------------------------------------------------------------------------------------------------
+
+_PRECEDENCE = {
+    "where": 0, "bitwise_or": 3, "bitwise_xor": 4, "bitwise_and": 5, "less": 2, "less_equal": 2, "greater": 2,
+    "greater_equal": 2, "equal": 2, "not_equal": 2, "left_shift": 6, "right_shift": 6, "add": 7, "sub": 7, "fma": 7,
+    "mul": 8, "div": 8, "floordiv": 8, "mod": 8, "matmul": 8, "neg": 9, "pos": 9, "invert": 9, "pow": 10, "power": 10,
+}
+_ATOM = 20
+
+
+def format_expr(root: Expr, limit: int = 400) -> str:
+    """The formula in Python's notation; parts beyond about `limit` characters are left out as "...". """
+    # The size of a formula is that of its tree, which may be exponential in its graph: stop opening nodes when the
+    # text is long enough. Built bottom-up over the nodes opened, breadth first.
+    opened: dict[Expr, None] = {root: None}
+    frontier = [root]
+    budget = limit // 3
+    while frontier and budget > 0:
+        following: list[Expr] = []
+        for node in frontier:
+            for arg in node.args:
+                if arg not in opened and budget > 0:
+                    opened[arg] = None
+                    following.append(arg)
+                    budget -= 1
+        frontier = following
+    texts: dict[Expr, tuple[str, int]] = {}
+    for node in toposort_within(root, opened):
+        text, level = _format_node(node, texts)
+        texts[node] = (text, level) if len(text) <= limit else ("...", _ATOM)
+    text = texts[root][0]
+    return text if text != "..." else f"{root.op.name}(...)"
+
+
+def toposort_within(root: Expr, allowed: Mapping[Expr, None]) -> list[Expr]:
+    """The nodes of `allowed`, arguments before users."""
+    order: list[Expr] = []
+    seen: set[Expr] = {root}
+    stack: list[tuple[Expr, int]] = [(root, 0)]
+    while stack:
+        node, position = stack.pop()
+        args = node.args
+        while position < len(args) and (args[position] in seen or args[position] not in allowed):
+            position += 1
+        if position < len(args):
+            stack.append((node, position + 1))
+            seen.add(args[position])
+            stack.append((args[position], 0))
+        else:
+            order.append(node)
+    return order
+
+
+def _format_node(node: Expr, texts: Mapping[Expr, tuple[str, int]]) -> tuple[str, int]:
+    if node.op is ar.placeholder:
+        return node.name or "?", _ATOM
+    if node.op is ar.constant:
+        text = repr(dict(node._params)["value"])
+        return (text, 9) if text.startswith("-") else (text, _ATOM)
+    args = [texts.get(a, ("...", _ATOM)) for a in node.args]
+    params = node.params
+    level = _PRECEDENCE.get(node.op.name)
+    if node.op.symbol and level is not None:
+        spaced = [
+            f"({text})" if inner < level or (inner == level and k > 0) or (inner == level == 10) else text
+            for k, (text, inner) in enumerate(args)
+        ]
+        if node.op.name == "fma":
+            spaced = [f"({t})" if i < (8 if k < 2 else 7) else t for k, (t, i) in enumerate(args)]
+        return node.op.symbol.format(*spaced, **params), level
+    if node.op is ar.getitem:
+        entries = ", ".join("..." if e is Ellipsis else str(e) for e in params["index"])
+        text, inner = args[0]
+        return (f"{text}[{entries}]" if inner >= _ATOM else f"({text})[{entries}]"), _ATOM
+    shown = [text for k, (text, _) in enumerate(args)]
+    shown += [f"{k}={v}" for k, v in params.items() if v is not None and v is not False]
+    return f"{node.op.name}({', '.join(shown)})", _ATOM
+
+
+def check_same_shape(what: str, a: ArrayType, b: ArrayType) -> None:
+    """Raise ShapeError where two known shapes differ."""
+    if not isinstance(a.shape, Opaque) and not isinstance(b.shape, Opaque) and a.shape != b.shape:
+        raise ShapeError(f"{what}: shapes {format_shape(a.shape)} and {format_shape(b.shape)} differ")

@@ -1,0 +1,5 @@
+"""The table of operations. Import a row from here, or look it up in :data:`symgraph.op.REGISTRY`."""
+
+from symgraph.ops import array, elementwise, reduction
+
+__all__ = ["array", "elementwise", "reduction"]

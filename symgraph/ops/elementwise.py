@@ -1,0 +1,611 @@
+"""Elementwise operations: arithmetic, mathematics, comparisons, logic. One row each, ordered by kinship."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.errors import DTypeError
+from symgraph.op import (
+    ASSOCIATIVE, CHEAP, COMMUTATIVE, IDEMPOTENT, NONE, GradRule, Infer, Op, infer_like, loop_dtypes, register,
+)
+from symgraph.types import ArrayType
+
+REAL = (-2.0, 2.0)
+POSITIVE = (0.2, 3.0)
+UNIT = (-0.9, 0.9)
+ABOVE_ONE = (1.1, 4.0)
+
+
+def elementwise(
+    name: str,
+    ufunc: np.ufunc,
+    *,
+    grad: tuple[GradRule | None, ...] | str,
+    scalar: Callable[..., Any],
+    onnx: str,
+    domain: tuple[tuple[float, float], ...],
+    symbol: str = "",
+    traits: Sequence[str] = (),
+    impl: Callable[..., Any] | None = None,
+    infer: Infer | None = None,
+    keeps_weak: bool = False,
+    label: str = "",
+) -> Op:
+    """A row for an operation on single elements; its types are those of `ufunc`."""
+    return register(Op(
+        name=name, kind="elementwise", impl=impl or ufunc, grad=grad, lower=scalar, onnx=onnx, domain=domain,  # type: ignore[arg-type]
+        infer=infer or infer_like(ufunc, keeps_weak=keeps_weak, name=name), symbol=symbol, traits=frozenset(traits),
+        ufunc=ufunc, label=label,
+    ))
+
+
+# -- arithmetic -----------------------------------------------------------------------------------------------------
+
+add = elementwise(
+    "add", np.add, grad=(lambda g, out, x, y: g, lambda g, out, x, y: g),
+    scalar=lambda m, x, y: x | y if x.kind == "b" else x + y,
+    onnx="Add", domain=(REAL, REAL), symbol="{} + {}", traits=(COMMUTATIVE, ASSOCIATIVE, CHEAP), keeps_weak=True,
+)
+sub = elementwise(
+    "sub", np.subtract, grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g),
+    scalar=lambda m, x, y: x - y,
+    onnx="Sub", domain=(REAL, REAL), symbol="{} - {}", traits=(CHEAP,), keeps_weak=True,
+)
+mul = elementwise(
+    "mul", np.multiply, grad=(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x),
+    scalar=lambda m, x, y: x & y if x.kind == "b" else x * y,
+    onnx="Mul", domain=(REAL, REAL), symbol="{} * {}", traits=(COMMUTATIVE, ASSOCIATIVE, CHEAP), keeps_weak=True,
+)
+div = elementwise(
+    "div", np.true_divide, grad=(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * x / (y * y)),
+    scalar=lambda m, x, y: x / y,
+    onnx="Div", domain=(REAL, POSITIVE), symbol="{} / {}", keeps_weak=True,
+)
+neg = elementwise(
+    "neg", np.negative, grad=(lambda g, out, x: -g,), scalar=lambda m, x: -x,
+    onnx="Neg", domain=(REAL,), symbol="-{}", traits=(CHEAP,), keeps_weak=True,
+)
+pos = elementwise(
+    "pos", np.positive, grad=(lambda g, out, x: g,), scalar=lambda m, x: x,
+    onnx="Identity", domain=(REAL,), symbol="+{}", traits=(CHEAP,), keeps_weak=True,
+)
+fma = register(Op(
+    name="fma", kind="elementwise", label="MulAdd", onnx="",
+    impl=lambda a, b, c: _fused(a, b, c),
+    grad=(lambda g, out, a, b, c: g * b, lambda g, out, a, b, c: g * a, lambda g, out, a, b, c: g),
+    infer=lambda types, params: _infer_fma(types, params),
+    lower=lambda m, a, b, c: m.fma(a, b, c),
+    domain=(REAL, REAL, REAL), symbol="{} * {} + {}", traits=frozenset({CHEAP}),
+))
+
+
+def _infer_fma(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
+    return add.infer((mul.infer(types[:2], params), types[2]), params)
+
+
+def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def _fused(a: Any, b: Any, c: Any) -> Any:
+    """a*b + c rounded once (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums")."""
+    naive = np.add(np.multiply(a, b), c)
+    if naive.dtype == np.float32:
+        wide = np.multiply(a, b, dtype=np.float64)
+        s, e = _two_sum(wide, np.asarray(c, np.float64))
+        return _to_odd(s, e).astype(np.float32)[()]
+    if naive.dtype != np.float64:
+        return naive
+    with np.errstate(all="ignore"):
+        a, b, c = (np.asarray(v, np.float64) for v in (a, b, c))
+        p = a * b
+        split = 134217729.0
+        ah, bh = split * a, split * b
+        ah, bh = ah - (ah - a), bh - (bh - b)
+        al, bl = a - ah, b - bh
+        e = al * bl - (((p - ah * bh) - al * bh) - ah * bl)
+        th, tl = _two_sum(c, e)
+        vh, vl = _two_sum(p, th)
+        exact = vh + _to_odd(*_two_sum(tl, vl))
+        safe = np.isfinite(exact) & (np.abs(p) > 1e-250) & (exact != 0)
+    return np.where(safe, exact, naive)[()]
+
+
+def _to_odd(s: Any, e: Any) -> Any:
+    """s + e rounded to odd: where inexact, the neighbour of s whose last bit is 1."""
+    s, e = np.asarray(s, np.float64), np.asarray(e, np.float64)
+    even = (s.view(np.int64) & 1) == 0
+    toward = np.nextafter(s, np.where(e > 0, np.inf, -np.inf))
+    return np.where((e != 0) & even & np.isfinite(s), toward, s)
+
+
+def _floordiv(m: Any, x: Any, y: Any) -> Any:
+    """NumPy's npy_divmod: the quotient rounded down, also where x/y itself rounds up to an integer."""
+    if x.kind in "iub":
+        q, r = m.idiv(x, y), m.irem(x, y)
+        if x.kind == "u":
+            return q
+        return m.select(r.ne(0) & ((r < 0) ^ (y < 0)), q - 1, q)
+    r = m.fmod(x, y)
+    q = (x - r) / y
+    q = m.select(r.ne(0) & ((y < 0) ^ (r < 0)), q - 1, q)
+    down = m.floor(q)
+    down = m.select(q - down > 0.5, down + 1, down)
+    return m.select(y.eq(0), x / y, m.select(q.ne(0) | q.ne(q), down, m.copysign(m.const(0.0, x), x / y)))
+
+
+def _mod(m: Any, x: Any, y: Any) -> Any:
+    if x.kind in "iub":
+        r = m.irem(x, y)
+        return r if x.kind == "u" else m.select(r.ne(0) & ((r < 0) ^ (y < 0)), r + y, r)
+    r = m.fmod(x, y)
+    wrapped = m.select((y < 0) ^ (r < 0), r + y, r)
+    return m.select(y.eq(0), r, m.select(r.ne(0), wrapped, m.copysign(r, y)))
+
+
+floordiv = elementwise(
+    "floordiv", np.floor_divide, grad=NONE, scalar=_floordiv,
+    onnx="", domain=(REAL, POSITIVE), symbol="{} // {}", keeps_weak=True,
+)
+mod = elementwise(
+    "mod", np.remainder, grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g * floordiv(x, y)), scalar=_mod,
+    onnx="", domain=(REAL, POSITIVE), symbol="{} % {}", keeps_weak=True,
+)
+fmod = elementwise(
+    "fmod", np.fmod, grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g * trunc(x / y)),
+    scalar=lambda m, x, y: m.irem(x, y) if x.kind in "iub" else m.fmod(x, y),
+    onnx="", domain=(REAL, POSITIVE),
+)
+
+# -- powers and roots -----------------------------------------------------------------------------------------------
+
+
+def _infer_pow(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
+    exponent = params["exponent"]
+    (x,) = types
+    if x.dtype is None:
+        return x
+    if x.dtype.kind in "iub" and isinstance(exponent, int) and exponent < 0:
+        raise DTypeError(
+            f"pow: integers to negative integer powers are not allowed (exponent {exponent}); write float({exponent})"
+        )
+    weak = ArrayType(np.dtype(type(exponent)), (), weak=True)
+    return infer_like(np.power, keeps_weak=True, name="pow")((x, weak), {})
+
+
+def _pow_grad(g: Any, out: Any, x: Any, *, exponent: float) -> Any:
+    if exponent == 2:
+        return g * (2 * x)
+    if exponent == 1:
+        return g
+    return g * (exponent * x ** (exponent - 1)) if exponent else g * (0 * x)
+
+
+def _scalar_pow(m: Any, x: Any, y: Any) -> Any:
+    return m.ipow(x, y) if x.kind in "iub" else m.pow(x, y)
+
+
+pow = register(Op(  # noqa: A001  (the language's name for x ** 2)
+    name="pow", kind="elementwise", onnx="Pow", domain=(POSITIVE,), symbol="{} ** {exponent}",
+    impl=lambda x, *, exponent: np.power(x, exponent),
+    grad=(_pow_grad,), infer=_infer_pow,
+    lower=lambda m, x, *, exponent: _scalar_pow(m, x, m.const(exponent, x)),
+))
+power = elementwise(
+    "power", np.power,
+    grad=(
+        lambda g, out, x, y: g * (y * power(x, y - 1)),
+        lambda g, out, x, y: g * where(equal(out, 0), 0.0, out * log(where(greater(x, 0), x, 1.0 + 0 * x))),
+    ),
+    scalar=_scalar_pow, onnx="Pow", domain=(POSITIVE, REAL), symbol="{} ** {}", keeps_weak=True, label="Pow",
+)
+float_power = elementwise(
+    "float_power", np.float_power,
+    grad=(
+        lambda g, out, x, y: g * (y * float_power(x, y - 1)),
+        lambda g, out, x, y: g * where(equal(out, 0), 0.0, out * log(where(greater(x, 0), x, 1.0 + 0 * x))),
+    ),
+    scalar=_scalar_pow, onnx="", domain=(POSITIVE, REAL),
+)
+square = elementwise(
+    "square", np.square, grad=(lambda g, out, x: g * (2 * x),),
+    scalar=lambda m, x: x & x if x.kind == "b" else x * x,
+    onnx="", domain=(REAL,), traits=(CHEAP,),
+)
+sqrt = elementwise(
+    "sqrt", np.sqrt, grad=(lambda g, out, x: g * 0.5 / out,), scalar=lambda m, x: m.sqrt(x),
+    onnx="Sqrt", domain=(POSITIVE,),
+)
+cbrt = elementwise(
+    "cbrt", np.cbrt, grad=(lambda g, out, x: g / (3 * (out * out)),), scalar=lambda m, x: m.cbrt(x),
+    onnx="", domain=(POSITIVE,),
+)
+
+
+def _scalar_reciprocal(m: Any, x: Any) -> Any:
+    return m.const(1, x) / x if x.kind == "f" else m.idiv(m.const(1, x), x)
+
+
+def _infer_reciprocal(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
+    found = infer_like(np.reciprocal)(types, params)
+    if found.dtype is not None and found.dtype.kind in "iub":
+        raise DTypeError(f"reciprocal of {found.dtype} is 0 for nearly every value; write 1 / x")
+    return found
+
+
+reciprocal = elementwise(
+    "reciprocal", np.reciprocal, grad=(lambda g, out, x: -g * (out * out),), scalar=_scalar_reciprocal,
+    infer=_infer_reciprocal, onnx="Reciprocal", domain=(POSITIVE,),
+)
+hypot = elementwise(
+    "hypot", np.hypot, grad=(lambda g, out, x, y: g * x / out, lambda g, out, x, y: g * y / out),
+    scalar=lambda m, x, y: m.hypot(x, y), onnx="", domain=(POSITIVE, POSITIVE),
+)
+
+# -- exponentials and logarithms ------------------------------------------------------------------------------------
+
+LN2 = math.log(2.0)
+LOG2E = math.log2(math.e)
+
+exp = elementwise(
+    "exp", np.exp, grad=(lambda g, out, x: g * out,), scalar=lambda m, x: m.exp(x), onnx="Exp", domain=(REAL,),
+)
+exp2 = elementwise(
+    "exp2", np.exp2, grad=(lambda g, out, x: g * out * LN2,), scalar=lambda m, x: m.exp2(x), onnx="", domain=(REAL,),
+)
+expm1 = elementwise(
+    "expm1", np.expm1, grad=(lambda g, out, x: g * (out + 1),), scalar=lambda m, x: m.expm1(x),
+    onnx="", domain=(REAL,),
+)
+log = elementwise(
+    "log", np.log, grad=(lambda g, out, x: g / x,), scalar=lambda m, x: m.log(x), onnx="Log", domain=(POSITIVE,),
+)
+log2 = elementwise(
+    "log2", np.log2, grad=(lambda g, out, x: g / (x * LN2),), scalar=lambda m, x: m.log2(x),
+    onnx="", domain=(POSITIVE,),
+)
+log10 = elementwise(
+    "log10", np.log10, grad=(lambda g, out, x: g / (x * math.log(10.0)),), scalar=lambda m, x: m.log10(x),
+    onnx="", domain=(POSITIVE,),
+)
+log1p = elementwise(
+    "log1p", np.log1p, grad=(lambda g, out, x: g / (1 + x),), scalar=lambda m, x: m.log1p(x),
+    onnx="", domain=(UNIT,),
+)
+
+
+def _logaddexp(m: Any, x: Any, y: Any) -> Any:
+    d = x - y
+    large = m.select(d > 0, x, y)
+    apart = large + m.log1p(m.exp(-m.fabs(d)))
+    return m.select(x.eq(y), x + LN2, m.select(d.ne(d), d, apart))
+
+
+def _logaddexp2(m: Any, x: Any, y: Any) -> Any:
+    d = x - y
+    large = m.select(d > 0, x, y)
+    apart = large + m.log1p(m.exp2(-m.fabs(d))) * LOG2E
+    return m.select(x.eq(y), x + 1, m.select(d.ne(d), d, apart))
+
+
+logaddexp = elementwise(
+    "logaddexp", np.logaddexp, grad=(lambda g, out, x, y: g * exp(x - out), lambda g, out, x, y: g * exp(y - out)),
+    scalar=_logaddexp, onnx="", domain=(REAL, REAL), traits=(COMMUTATIVE,),
+)
+logaddexp2 = elementwise(
+    "logaddexp2", np.logaddexp2,
+    grad=(lambda g, out, x, y: g * exp2(x - out), lambda g, out, x, y: g * exp2(y - out)),
+    scalar=_logaddexp2, onnx="", domain=(REAL, REAL), traits=(COMMUTATIVE,),
+)
+
+
+def _np_expit(x: Any) -> Any:
+    e = np.exp(-np.abs(x))
+    return np.where(np.greater_equal(x, 0), 1, e)[()] / (1 + e)
+
+
+def _np_softplus(x: Any) -> Any:
+    return np.logaddexp(x, np.zeros((), np.result_type(x)))
+
+
+def _expit(m: Any, x: Any) -> Any:
+    e = m.exp(-m.fabs(x))
+    return m.select(x >= 0, m.const(1, x), e) / (e + 1)
+
+
+expit = register(Op(
+    name="expit", kind="elementwise", label="Sigmoid", onnx="Sigmoid", domain=(REAL,), impl=_np_expit,
+    grad=(lambda g, out, x: g * out * (1 - out),), infer=infer_like(np.exp, name="expit"), lower=_expit,
+))
+softplus = register(Op(
+    name="softplus", kind="elementwise", onnx="Softplus", domain=(REAL,), impl=_np_softplus,
+    grad=(lambda g, out, x: g * expit(x),), infer=infer_like(np.exp, name="softplus"),
+    lower=lambda m, x: _logaddexp(m, x, m.const(0.0, x)),
+))
+
+
+def _vectorised(scalar: Callable[[float], float], scipy_name: str) -> Callable[[Any], Any]:
+    """SciPy's function where SciPy is installed, else the standard library's, element by element."""
+    found: list[Callable[[Any], Any]] = []
+
+    def impl(x: Any) -> Any:
+        if not found:
+            try:
+                import scipy.special as special  # only here: SciPy is not needed otherwise
+
+                found.append(getattr(special, scipy_name))
+            except ImportError:
+                ufunc = np.frompyfunc(scalar, 1, 1)
+                found.append(lambda v: np.asarray(ufunc(v)).astype(np.result_type(v, np.float32))[()])
+        x = np.asarray(x)
+        return found[0](x if x.dtype.kind == "f" else x.astype(np.float64))
+
+    return impl
+
+
+TWO_OVER_ROOT_PI = 2.0 / math.sqrt(math.pi)
+erf = register(Op(
+    name="erf", kind="elementwise", onnx="Erf", domain=(REAL,), impl=_vectorised(math.erf, "erf"),
+    grad=(lambda g, out, x: g * (TWO_OVER_ROOT_PI * exp(-(x * x))),), infer=infer_like(np.exp, name="erf"),
+    lower=lambda m, x: m.erf(x),
+))
+erfc = register(Op(
+    name="erfc", kind="elementwise", onnx="", domain=(REAL,), impl=_vectorised(math.erfc, "erfc"),
+    grad=(lambda g, out, x: g * (-TWO_OVER_ROOT_PI * exp(-(x * x))),), infer=infer_like(np.exp, name="erfc"),
+    lower=lambda m, x: m.erfc(x),
+))
+
+# -- trigonometric and hyperbolic functions -------------------------------------------------------------------------
+
+sin = elementwise(
+    "sin", np.sin, grad=(lambda g, out, x: g * cos(x),), scalar=lambda m, x: m.sin(x), onnx="Sin", domain=(REAL,),
+)
+cos = elementwise(
+    "cos", np.cos, grad=(lambda g, out, x: -g * sin(x),), scalar=lambda m, x: m.cos(x), onnx="Cos", domain=(REAL,),
+)
+tan = elementwise(
+    "tan", np.tan, grad=(lambda g, out, x: g * (1 + out * out),), scalar=lambda m, x: m.tan(x),
+    onnx="Tan", domain=((-1.2, 1.2),),
+)
+arcsin = elementwise(
+    "arcsin", np.arcsin, grad=(lambda g, out, x: g / sqrt(1 - x * x),), scalar=lambda m, x: m.asin(x),
+    onnx="Asin", domain=(UNIT,),
+)
+arccos = elementwise(
+    "arccos", np.arccos, grad=(lambda g, out, x: -g / sqrt(1 - x * x),), scalar=lambda m, x: m.acos(x),
+    onnx="Acos", domain=(UNIT,),
+)
+arctan = elementwise(
+    "arctan", np.arctan, grad=(lambda g, out, x: g / (1 + x * x),), scalar=lambda m, x: m.atan(x),
+    onnx="Atan", domain=(REAL,),
+)
+arctan2 = elementwise(
+    "arctan2", np.arctan2,
+    grad=(lambda g, out, y, x: g * x / (x * x + y * y), lambda g, out, y, x: -g * y / (x * x + y * y)),
+    scalar=lambda m, y, x: m.atan2(y, x), onnx="", domain=(POSITIVE, REAL),
+)
+sinh = elementwise(
+    "sinh", np.sinh, grad=(lambda g, out, x: g * cosh(x),), scalar=lambda m, x: m.sinh(x), onnx="Sinh", domain=(REAL,),
+)
+cosh = elementwise(
+    "cosh", np.cosh, grad=(lambda g, out, x: g * sinh(x),), scalar=lambda m, x: m.cosh(x), onnx="Cosh", domain=(REAL,),
+)
+tanh = elementwise(
+    "tanh", np.tanh, grad=(lambda g, out, x: g * (1 - out * out),), scalar=lambda m, x: m.tanh(x),
+    onnx="Tanh", domain=(REAL,),
+)
+arcsinh = elementwise(
+    "arcsinh", np.arcsinh, grad=(lambda g, out, x: g / sqrt(x * x + 1),), scalar=lambda m, x: m.asinh(x),
+    onnx="Asinh", domain=(REAL,),
+)
+arccosh = elementwise(
+    "arccosh", np.arccosh, grad=(lambda g, out, x: g / sqrt((x - 1) * (x + 1)),), scalar=lambda m, x: m.acosh(x),
+    onnx="Acosh", domain=(ABOVE_ONE,),
+)
+arctanh = elementwise(
+    "arctanh", np.arctanh, grad=(lambda g, out, x: g / (1 - x * x),), scalar=lambda m, x: m.atanh(x),
+    onnx="Atanh", domain=(UNIT,),
+)
+deg2rad = elementwise(
+    "deg2rad", np.deg2rad, grad=(lambda g, out, x: g * (math.pi / 180.0),),
+    scalar=lambda m, x: x * (math.pi / 180.0), onnx="", domain=(REAL,),
+)
+rad2deg = elementwise(
+    "rad2deg", np.rad2deg, grad=(lambda g, out, x: g * (180.0 / math.pi),),
+    scalar=lambda m, x: x * (180.0 / math.pi), onnx="", domain=(REAL,),
+)
+
+# -- rounding and sign: flat almost everywhere ----------------------------------------------------------------------
+
+
+def _rounding(primitive: str) -> Callable[..., Any]:
+    return lambda m, x: getattr(m, primitive)(x) if x.kind == "f" else x
+
+
+floor = elementwise("floor", np.floor, grad=NONE, scalar=_rounding("floor"), onnx="Floor", domain=(REAL,))
+ceil = elementwise("ceil", np.ceil, grad=NONE, scalar=_rounding("ceil"), onnx="Ceil", domain=(REAL,))
+trunc = elementwise("trunc", np.trunc, grad=NONE, scalar=_rounding("trunc"), onnx="", domain=(REAL,))
+rint = elementwise("rint", np.rint, grad=NONE, scalar=_rounding("rint"), onnx="Round", domain=(REAL,))
+
+
+def _sign(m: Any, x: Any) -> Any:
+    one, zero = m.const(1, x), m.const(0, x)
+    if x.kind == "u":
+        return m.select(x > 0, one, zero)
+    flat = m.select(x < 0, -one, m.select(x.eq(0), zero, x) if x.kind == "f" else zero)
+    return m.select(x > 0, one, flat)
+
+
+def _abs(m: Any, x: Any) -> Any:
+    if x.kind == "f":
+        return m.fabs(x)
+    return x if x.kind in "ub" else m.select(x < 0, -x, x)
+
+
+sign = elementwise("sign", np.sign, grad=NONE, scalar=_sign, onnx="Sign", domain=(REAL,))
+abs = elementwise(  # noqa: A001  (the language's name)
+    "abs", np.absolute, grad=(lambda g, out, x: g * sign(x),), scalar=_abs, onnx="Abs", domain=(REAL,),
+    traits=(IDEMPOTENT,), keeps_weak=True,
+)
+fabs = elementwise(
+    "fabs", np.fabs, grad=(lambda g, out, x: g * sign(x),), scalar=lambda m, x: m.fabs(x), onnx="Abs",
+    domain=(REAL,), traits=(IDEMPOTENT,),
+)
+copysign = elementwise(
+    "copysign", np.copysign, grad=(lambda g, out, x, y: g * copysign(sign(x), x * y), None),
+    scalar=lambda m, x, y: m.copysign(x, y), onnx="", domain=(POSITIVE, POSITIVE),
+)
+signbit = elementwise(
+    "signbit", np.signbit, grad=NONE, scalar=lambda m, x: m.copysign(m.const(1, x), x) < 0, onnx="", domain=(REAL,),
+)
+heaviside = elementwise(
+    "heaviside", np.heaviside, grad=(None, lambda g, out, x, y: where(equal(x, 0), g, 0.0)),
+    scalar=lambda m, x, y: m.select(x.eq(0), y, m.select(x < 0, m.const(0, x), m.select(x > 0, m.const(1, x), x))),
+    onnx="", domain=(REAL, REAL),
+)
+
+# -- extrema: where two are equal, each gets half of the gradient ---------------------------------------------------
+
+
+def _share(x: Any, y: Any, g: Any) -> Any:
+    """g where x wins over y, half of it where they tie."""
+    return where(greater(x, y), g, where(equal(x, y), 0.5 * g, 0.0))
+
+
+def _extremum(name: str, ufunc: np.ufunc, sign_: int, skips_nan: bool, onnx: str) -> Op:
+    def scalar(m: Any, x: Any, y: Any) -> Any:
+        if x.kind == "b":
+            return x | y if sign_ > 0 else x & y
+        wins = x >= y if sign_ > 0 else x <= y
+        if x.kind == "f":
+            wins = wins | (y.ne(y) if skips_nan else x.ne(x))
+        return m.select(wins, x, y)
+
+    def grad_x(g: Any, out: Any, x: Any, y: Any) -> Any:
+        return _share(x, y, g) if sign_ > 0 else _share(y, x, g)
+
+    def grad_y(g: Any, out: Any, x: Any, y: Any) -> Any:
+        return grad_x(g, out, y, x)
+
+    return elementwise(
+        name, ufunc, grad=(grad_x, grad_y), scalar=scalar, onnx=onnx, domain=(REAL, REAL),
+        traits=(COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT),
+    )
+
+
+maximum = _extremum("maximum", np.maximum, +1, skips_nan=False, onnx="Max")
+minimum = _extremum("minimum", np.minimum, -1, skips_nan=False, onnx="Min")
+fmax = _extremum("fmax", np.fmax, +1, skips_nan=True, onnx="")
+fmin = _extremum("fmin", np.fmin, -1, skips_nan=True, onnx="")
+
+# -- comparisons, predicates, logic, bits: flat ---------------------------------------------------------------------
+
+
+def _flat(
+    name: str, ufunc: np.ufunc, scalar: Callable[..., Any], symbol: str = "", onnx: str = "",
+    traits: Sequence[str] = (),
+) -> Op:
+    return elementwise(
+        name, ufunc, grad=NONE, scalar=scalar, onnx=onnx, domain=(REAL,) * ufunc.nin, symbol=symbol, traits=traits,
+    )
+
+
+def _comparison(name: str, ufunc: np.ufunc, scalar: Callable[..., Any], symbol: str, onnx: str) -> Op:
+    return elementwise(
+        name, ufunc, grad=NONE, scalar=scalar, onnx=onnx, domain=(REAL, REAL), symbol=symbol,
+        infer=infer_like(ufunc, out=np.bool_, name=name),
+    )
+
+
+equal = _comparison("equal", np.equal, lambda m, x, y: x.eq(y), "{} == {}", "Equal")
+not_equal = _comparison("not_equal", np.not_equal, lambda m, x, y: x.ne(y), "{} != {}", "")
+less = _comparison("less", np.less, lambda m, x, y: x < y, "{} < {}", "Less")
+less_equal = _comparison("less_equal", np.less_equal, lambda m, x, y: x <= y, "{} <= {}", "LessOrEqual")
+greater = _comparison("greater", np.greater, lambda m, x, y: x > y, "{} > {}", "Greater")
+greater_equal = _comparison("greater_equal", np.greater_equal, lambda m, x, y: x >= y, "{} >= {}", "GreaterOrEqual")
+
+isnan = _flat("isnan", np.isnan, lambda m, x: x.ne(x), onnx="IsNaN")
+isinf = _flat("isinf", np.isinf, lambda m, x: _magnitude(m, x).eq(math.inf) if x.kind == "f" else x.ne(x), onnx="IsInf")
+isfinite = _flat("isfinite", np.isfinite, lambda m, x: _magnitude(m, x) < math.inf if x.kind == "f" else x.eq(x))
+
+
+def _magnitude(m: Any, x: Any) -> Any:
+    return m.fabs(x)
+
+
+logical_and = _flat("logical_and", np.logical_and, lambda m, x, y: x.ne(0) & y.ne(0), onnx="And", traits=(COMMUTATIVE,))
+logical_or = _flat("logical_or", np.logical_or, lambda m, x, y: x.ne(0) | y.ne(0), onnx="Or", traits=(COMMUTATIVE,))
+logical_xor = _flat("logical_xor", np.logical_xor, lambda m, x, y: x.ne(0) ^ y.ne(0), onnx="Xor", traits=(COMMUTATIVE,))
+logical_not = _flat("logical_not", np.logical_not, lambda m, x: x.eq(0), onnx="Not")
+bitwise_and = _flat("bitwise_and", np.bitwise_and, lambda m, x, y: x & y, "{} & {}", "BitwiseAnd", (COMMUTATIVE,))
+bitwise_or = _flat("bitwise_or", np.bitwise_or, lambda m, x, y: x | y, "{} | {}", "BitwiseOr", (COMMUTATIVE,))
+bitwise_xor = _flat("bitwise_xor", np.bitwise_xor, lambda m, x, y: x ^ y, "{} ^ {}", "BitwiseXor", (COMMUTATIVE,))
+invert = _flat("invert", np.invert, lambda m, x: ~x, "~{}", "BitwiseNot")
+
+
+def _shift(primitive: str) -> Callable[..., Any]:
+    """NumPy's shifts: by the width or more (or by a negative count) gives 0, or the sign for a right shift."""
+
+    def scalar(m: Any, x: Any, n: Any) -> Any:
+        zero = m.const(0, x)
+        fill = m.select(x < 0, zero - 1, zero) if primitive == "shr" and x.kind == "i" else zero
+        inside = (n >= 0) & (n < x.bits) if n.kind == "i" else n < x.bits
+        return m.select(inside, getattr(m, primitive)(x, m.select(inside, n, zero)), fill)
+
+    return scalar
+
+
+left_shift = _flat("left_shift", np.left_shift, _shift("shl"), "{} << {}")
+right_shift = _flat("right_shift", np.right_shift, _shift("shr"), "{} >> {}")
+
+# -- choice and conversion ------------------------------------------------------------------------------------------
+
+
+def _infer_where(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
+    chosen = infer_like(np.add, keeps_weak=True, name="where")(types[1:], {})
+    if all(t.dtype is not None for t in types[1:]) and {t.dtype.kind for t in types[1:]} == {"b"}:  # type: ignore[union-attr]
+        chosen = ArrayType(np.dtype(bool), chosen.shape)
+    shape = infer_like(np.add, out=np.bool_, name="where")(types, {}).shape
+    return ArrayType(chosen.dtype, shape, chosen.weak and shape == ())
+
+
+where = register(Op(
+    name="where", kind="elementwise", onnx="Where", domain=(REAL, REAL, REAL), impl=np.where,
+    grad=(None, lambda g, out, c, x, y: where(c, g, 0.0), lambda g, out, c, x, y: where(c, 0.0, g)),
+    infer=_infer_where, lower=lambda m, c, x, y: m.select(c.ne(0), x, y),
+))
+
+
+def _infer_cast(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
+    return ArrayType(np.dtype(params["dtype"]), types[0].shape)
+
+
+cast = register(Op(
+    name="cast", kind="elementwise", onnx="Cast", domain=(REAL,),
+    impl=lambda x, *, dtype: np.asarray(x).astype(dtype)[()],
+    grad=(lambda g, out, x, *, dtype: g,),
+    infer=_infer_cast, lower=lambda m, x, *, dtype: m.cast(x, np.dtype(dtype)),
+))
+stop_gradient = register(Op(
+    name="stop_gradient", kind="elementwise", onnx="Identity", domain=(REAL,), impl=lambda x: x, grad=NONE,
+    infer=lambda types, params: types[0], lower=lambda m, x: x,
+))
+
+
+def operand_dtypes(op: Op, types: Sequence[ArrayType], out: ArrayType, params: Any) -> tuple[np.dtype[Any], ...]:
+    """The dtype each operand is converted to before the scalar rule runs."""
+    if op.ufunc is not None and op is not cast:
+        return loop_dtypes(op.ufunc, tuple((t.dtype, t.weak) for t in types))[: len(types)]  # type: ignore[misc]
+    if op is cast:
+        return (types[0].dtype,)  # type: ignore[return-value]
+    if op is where:
+        return types[0].dtype, out.dtype, out.dtype  # type: ignore[return-value]
+    return (out.dtype,) * len(types)  # type: ignore[return-value]
+
+

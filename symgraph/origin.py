@@ -1,0 +1,85 @@
+"""Where a node was written: the user's file and line, remembered for a tenth of a microsecond and resolved when asked."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType
+from typing import NamedTuple
+
+_PACKAGES = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), package) + os.sep
+    for package in ("symgraph", "compiler")
+)
+_internal: dict[str, bool] = {}
+
+
+class Origin(NamedTuple):
+    """A place in the user's source: ``file``, ``line``."""
+
+    file: str
+    line: int
+
+    @property
+    def text(self) -> str:
+        """The source line itself, stripped, or an empty string where the file cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        where = f"{os.path.basename(self.file)}:{self.line}"
+        return f"{where}: {self.text}" if self.text else where
+
+
+# What a node stores: a code object and an instruction offset (resolved late, because line tables are slow to read),
+# or an Origin that came out of a file or another process.
+Mark = tuple[CodeType, int] | Origin | None
+
+_override: list[Mark] = []
+
+
+def _is_internal(filename: str) -> bool:
+    inside = filename.startswith(_PACKAGES) or f"{os.sep}numpy{os.sep}" in filename
+    _internal[filename] = inside
+    return inside
+
+
+def mark() -> Mark:
+    """The innermost frame outside symgraph and NumPy, or the origin set by :func:`derived_from`."""
+    if _override:
+        return _override[-1]
+    frame = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        inside = _internal.get(filename)
+        if inside is None:
+            inside = _is_internal(filename)
+        if not inside:
+            return frame.f_code, frame.f_lasti
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def resolve(place: Mark) -> Origin | None:
+    """Turn what a node stores into a file and a line."""
+    if place is None or isinstance(place, Origin):
+        return place
+    code, offset = place
+    line = code.co_firstlineno
+    for start, stop, at in code.co_lines():
+        if start <= offset < stop and at is not None:
+            line = at
+            break
+    return Origin(code.co_filename, line)
+
+
+@contextmanager
+def derived_from(place: Mark) -> Iterator[None]:
+    """Nodes built inside belong to `place`: gradients and rewrites keep the line of what they come from."""
+    _override.append(place)
+    try:
+        yield
+    finally:
+        _override.pop()

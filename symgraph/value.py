@@ -1,0 +1,317 @@
+"""Values: what symbols and Variables have in common, ndarray's operators, methods and protocols."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from symgraph import functions as fn
+from symgraph.errors import OutOfBoundsError, SymbolError
+from symgraph.op import BY_NUMPY, Mode
+from symgraph.ops import array as ar
+from symgraph.ops import elementwise as ew
+from symgraph.ops.array import Slice
+
+_REDUCTIONS = {
+    np.add: fn.sum, np.multiply: fn.prod, np.maximum: fn.max, np.minimum: fn.min,
+    np.logical_or: fn.any, np.logical_and: fn.all,
+}
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if isinstance(exponent, int | float) and not isinstance(exponent, bool):
+        return ew.pow(base, exponent=exponent)
+    return ew.power(base, exponent)
+
+
+class Value:
+    """An operand of the language. Abstract: a symbol (Expr), a traced array, or a Variable."""
+
+    __slots__ = ()
+    _mode: ClassVar[Mode]
+    __hash__ = object.__hash__
+
+    # operators
+
+    def __add__(self, other: Any) -> Any: return ew.add(self, other)
+    def __radd__(self, other: Any) -> Any: return ew.add(other, self)
+    def __sub__(self, other: Any) -> Any: return ew.sub(self, other)
+    def __rsub__(self, other: Any) -> Any: return ew.sub(other, self)
+    def __mul__(self, other: Any) -> Any: return ew.mul(self, other)
+    def __rmul__(self, other: Any) -> Any: return ew.mul(other, self)
+    def __truediv__(self, other: Any) -> Any: return ew.div(self, other)
+    def __rtruediv__(self, other: Any) -> Any: return ew.div(other, self)
+    def __floordiv__(self, other: Any) -> Any: return ew.floordiv(self, other)
+    def __rfloordiv__(self, other: Any) -> Any: return ew.floordiv(other, self)
+    def __mod__(self, other: Any) -> Any: return ew.mod(self, other)
+    def __rmod__(self, other: Any) -> Any: return ew.mod(other, self)
+    def __divmod__(self, other: Any) -> Any: return fn.divmod(self, other)
+    def __rdivmod__(self, other: Any) -> Any: return fn.divmod(other, self)
+    def __pow__(self, other: Any) -> Any: return _power(self, other)
+    def __rpow__(self, other: Any) -> Any: return _power(other, self)
+    def __matmul__(self, other: Any) -> Any: return ar.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Any: return ar.matmul(other, self)
+    def __neg__(self) -> Any: return ew.neg(self)
+    def __pos__(self) -> Any: return ew.pos(self)
+    def __abs__(self) -> Any: return ew.abs(self)
+    def __invert__(self) -> Any: return ew.invert(self)
+    def __and__(self, other: Any) -> Any: return ew.bitwise_and(self, other)
+    def __rand__(self, other: Any) -> Any: return ew.bitwise_and(other, self)
+    def __or__(self, other: Any) -> Any: return ew.bitwise_or(self, other)
+    def __ror__(self, other: Any) -> Any: return ew.bitwise_or(other, self)
+    def __xor__(self, other: Any) -> Any: return ew.bitwise_xor(self, other)
+    def __rxor__(self, other: Any) -> Any: return ew.bitwise_xor(other, self)
+    def __lshift__(self, other: Any) -> Any: return ew.left_shift(self, other)
+    def __rlshift__(self, other: Any) -> Any: return ew.left_shift(other, self)
+    def __rshift__(self, other: Any) -> Any: return ew.right_shift(self, other)
+    def __rrshift__(self, other: Any) -> Any: return ew.right_shift(other, self)
+    def __lt__(self, other: Any) -> Any: return ew.less(self, other)
+    def __le__(self, other: Any) -> Any: return ew.less_equal(self, other)
+    def __gt__(self, other: Any) -> Any: return ew.greater(self, other)
+    def __ge__(self, other: Any) -> Any: return ew.greater_equal(self, other)
+    def __round__(self, decimals: int = 0) -> Any: return fn.round(self, decimals)
+
+    def __getitem__(self, key: Any) -> Any:
+        return index(self, key)
+
+    # ndarray's methods
+
+    @property
+    def T(self) -> Any:  # noqa: N802
+        """The transpose."""
+        return fn.transpose(self)
+
+    @property
+    def mT(self) -> Any:  # noqa: N802
+        """The last two axes swapped."""
+        return fn.matrix_transpose(self)
+
+    def transpose(self, *axes: Any) -> Any:
+        """Axes in another order."""
+        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
+            axes = axes[0]
+        return fn.transpose(self, axes or None)
+
+    def reshape(self, *shape: Any, order: str = "C") -> Any:
+        """The same elements in another shape."""
+        return fn.reshape(self, shape[0] if len(shape) == 1 else shape, order)
+
+    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Sum over axes."""
+        return fn.sum(self, axis, dtype, out, keepdims)
+
+    def prod(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Product over axes."""
+        return fn.prod(self, axis, dtype, out, keepdims)
+
+    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Mean over axes."""
+        return fn.mean(self, axis, dtype, out, keepdims)
+
+    def var(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False
+    ) -> Any:
+        """Variance over axes."""
+        return fn.var(self, axis, dtype, out, ddof, keepdims)
+
+    def std(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False
+    ) -> Any:
+        """Standard deviation over axes."""
+        return fn.std(self, axis, dtype, out, ddof, keepdims)
+
+    def max(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Largest element over axes."""
+        return fn.max(self, axis, out, keepdims)
+
+    def min(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Smallest element over axes."""
+        return fn.min(self, axis, out, keepdims)
+
+    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Whether any element is true."""
+        return fn.any(self, axis, out, keepdims)
+
+    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Whether all elements are true."""
+        return fn.all(self, axis, out, keepdims)
+
+    def argmax(self, axis: Any = None, out: Any = None, *, keepdims: bool = False) -> Any:
+        """Where the first largest element stands."""
+        return fn.argmax(self, axis, out, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, out: Any = None, *, keepdims: bool = False) -> Any:
+        """Where the first smallest element stands."""
+        return fn.argmin(self, axis, out, keepdims=keepdims)
+
+    def ptp(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        """Largest minus smallest element."""
+        return fn.ptp(self, axis, out, keepdims)
+
+    def dot(self, other: Any) -> Any:
+        """NumPy's dot."""
+        return fn.dot(self, other)
+
+    def ravel(self, order: str = "C") -> Any:
+        """One dimension."""
+        return fn.ravel(self, order)
+
+    flatten = ravel
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """Axes of size 1 removed."""
+        return fn.squeeze(self, axis)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Any:
+        """Two axes exchanged."""
+        return fn.swapaxes(self, axis1, axis2)
+
+    def clip(self, min: Any = None, max: Any = None, out: Any = None) -> Any:  # noqa: A002
+        """Limited to an interval."""
+        return fn.clip(self, min, max, out)
+
+    def round(self, decimals: int = 0, out: Any = None) -> Any:
+        """Rounded to even."""
+        return fn.round(self, decimals, out)
+
+    def take(self, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+        """Elements at positions."""
+        return fn.take(self, indices, axis, out, mode)
+
+    def repeat(self, repeats: int, axis: Any = None) -> Any:
+        """Each element several times."""
+        return fn.repeat(self, repeats, axis)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Elements converted to another dtype."""
+        return fn.astype(self, dtype)
+
+    def copy(self, order: str = "C") -> Any:
+        """The value itself."""
+        return fn.copy(self)
+
+    def conj(self) -> Any:
+        """The value itself: it is real."""
+        return self
+
+    conjugate = conj
+
+    @property
+    def real(self) -> Any:
+        """The value itself: it is real."""
+        return self
+
+    # NumPy's functions
+
+    __array_priority__ = 200.0
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if options.get("out") is not None:
+            raise SymbolError(
+                f"np.{ufunc.__name__}: the result of a symbol cannot be written into an array (out=, or += on an "
+                f"ndarray); write a = a + x instead of a += x"
+            )
+        name = f"np.{ufunc.__name__}"
+        if method == "reduce" and ufunc in _REDUCTIONS:
+            options.setdefault("axis", 0)
+            return _REDUCTIONS[ufunc](*inputs, **options)
+        if method == "outer" and len(inputs) == 2:
+            left, right = (fn.reshape(x, (-1,)) for x in inputs)
+            return self.__array_ufunc__(ufunc, "__call__", fn.expand_dims(left, 1), right)
+        if method != "__call__":
+            raise SymbolError(f"{name}.{method} has no meaning on symbols")
+        meaning = BY_NUMPY.get(ufunc) or BY_NAME.get(ufunc.__name__)
+        if meaning is None:
+            raise SymbolError(f"{name} is not an operation of symgraph; the operations are listed in sg.operations()")
+        dtype = options.pop("dtype", None)
+        for option, value in options.items():
+            if value is not None and not (option == "where" and value is True):
+                raise SymbolError(f"{name}: {option}= has no meaning on symbols; use np.where")
+        result = meaning(*inputs)
+        return result if dtype is None else fn.astype(result, dtype)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        meaning = BY_NUMPY.get(function)
+        if meaning is None:
+            module = getattr(function, "__module__", "numpy")
+            raise SymbolError(
+                f"{module}.{function.__name__} is not available on symbols; the operations are listed in sg.operations()"
+            )
+        return meaning(*args, **kwargs)
+
+
+# Functions of SciPy that are ufuncs arrive by their name.
+BY_NAME: dict[str, Any] = {
+    "expit": ew.expit, "erf": ew.erf, "erfc": ew.erfc, "xlogy": fn.xlogy, "logaddexp": ew.logaddexp,
+}
+
+
+def _key_entries(key: Any) -> list[Any]:
+    return list(key) if isinstance(key, tuple) else [key]
+
+
+def index(x: Any, key: Any) -> Any:
+    """``x[key]``: ints, slices, None, Ellipsis; one list, range, integer or boolean array, or integer symbol.
+
+    Raises:
+        SymbolError: for a key whose result has no fixed shape.
+        OutOfBoundsError: for an int outside a fixed axis.
+    """
+    entries: list[Any] = []
+    gathered: tuple[int, Any] | None = None  # position among the entries, and the indices
+    for entry in _key_entries(key):
+        if entry is None or entry is Ellipsis:
+            entries.append(entry)
+        elif isinstance(entry, slice):
+            entries.append(Slice(*(None if v is None else _bound(v) for v in (entry.start, entry.stop, entry.step))))
+        elif isinstance(entry, int | np.integer) and not isinstance(entry, bool):
+            entries.append(int(entry))
+        else:
+            if gathered is not None:
+                raise SymbolError(
+                    "getitem: two index arrays in one index pick pairs, which is not available on symbols; "
+                    "index one axis at a time: x[rows][:, columns]"
+                )
+            gathered = len(entries), _indices(entry)
+            entries.append(Slice(None, None, None))
+    if entries.count(Ellipsis) > 1:
+        raise OutOfBoundsError("getitem: an index can only have a single ellipsis ('...')")
+    plain = all(isinstance(e, Slice) and e == ar.ALL or e is Ellipsis for e in entries)
+    result = x if plain else ar.getitem(x, index=tuple(entries))
+    if gathered is None:
+        return result
+    position, indices = gathered
+    if Ellipsis in entries[:position]:
+        axis = -sum(e is None or isinstance(e, Slice) for e in entries[position:])
+    else:
+        axis = sum(e is None or isinstance(e, Slice) for e in entries[:position])
+    return ar.take(result, indices, axis=axis)
+
+
+def _bound(value: Any) -> int:
+    if getattr(value, "_mode", None) is not None:
+        size = ar.as_size(value)
+        if not isinstance(size, int):
+            raise SymbolError("getitem: a slice needs fixed bounds; its length would not be known before the call")
+        return size
+    return int(value.__index__())
+
+
+def _indices(entry: Any) -> Any:
+    if getattr(entry, "_mode", None) is not None:
+        if ar.type_of(entry).dtype == np.bool_:
+            raise SymbolError(
+                "getitem: a mask that is a symbol gives a shape not known before the call; use np.where(mask, x, 0)"
+            )
+        return entry
+    array = np.asarray(entry)
+    if array.dtype == np.bool_:
+        if array.ndim != 1:
+            raise SymbolError("getitem: a constant mask must have one dimension")
+        return np.nonzero(array)[0]
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise OutOfBoundsError(f"getitem: an index must be an int, slice, None, Ellipsis, list or range, not {entry!r}")
+    return array
