@@ -620,8 +620,8 @@ def _expand_full(x: Any, *, fill: float, dtype: str | None) -> Any:
     found = type_of(x)
     if not found.known:
         return None
-    value = np.asarray(fill, found.dtype if dtype is None else dtype)[()]
-    return broadcast_to(value, shape=found.shape) if found.shape else lift(value)
+    value = lift(np.asarray(fill, found.dtype if dtype is None else dtype)[()])
+    return broadcast_to(value, shape=found.shape)
 
 
 full = register(Op(

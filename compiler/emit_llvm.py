@@ -1,0 +1,767 @@
+"""A Program as LLVM IR text: one function per nest, and one that calls them in order.
+
+The kernel's signature: pointers to inputs (numbers by value), constants and outputs, then the sizes of the call as an
+array of int64. It returns 0, or the number of the first failed check, or -1 where memory ran out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from compiler.program import (
+    Address, Buffer, Check, Const, Load, Nest, Note, Primitive, Product, Program, Reduce, Ref, SizeOf, Store, identity,
+)
+from symgraph.dims import Size
+from symgraph.errors import CompileError
+
+_MEMORY = {"b1": "i8", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64", "u1": "i8", "u2": "i16", "u4": "i32",
+           "u8": "i64", "f4": "float", "f8": "double"}
+
+_LIBM = {"asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "tan", "cbrt", "expm1", "log1p",
+         "erf", "erfc", "exp", "exp2", "log", "log2", "log10", "sin", "cos", "pow", "atan2", "hypot", "fmod"}
+_INTRINSICS = {"sqrt", "floor", "ceil", "trunc", "rint", "fabs", "copysign", "fma"}
+_INFIX_FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+_INFIX_INT = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor", "shl": "shl"}
+_ORDER_FLOAT = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
+_ORDER_INT = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
+
+BIG_NEST = 64
+"""Statements from which a nest stays a function of its own, so that no function grows without bound."""
+
+
+def code(dtype: np.dtype[object]) -> str:
+    """kind and bytes, as "f8"; "b1" for bools."""
+    return f"{dtype.kind}{dtype.itemsize}"
+
+
+def memory_type(dtype: np.dtype[object]) -> str:
+    """The LLVM type in memory.
+
+    Raises:
+        CompileError: for a dtype without arithmetic here (float16, longdouble, complex).
+    """
+    try:
+        return _MEMORY[code(dtype)]
+    except KeyError:
+        raise CompileError(f"kernels have no arithmetic for {dtype}; use float32 or float64") from None
+
+
+def register_type(dtype: np.dtype[object]) -> str:
+    """The LLVM type in registers: bools are single bits."""
+    return "i1" if dtype.kind == "b" else memory_type(dtype)
+
+
+def literal(value: object, dtype: np.dtype[object]) -> str:
+    """A constant in LLVM's notation; floats by their bits."""
+    if dtype.kind == "f":
+        return f"0x{struct.unpack('<Q', struct.pack('<d', float(value)))[0]:016X}"  # type: ignore[arg-type]
+    if dtype.kind == "b":
+        return "true" if value else "false"
+    return str(int(value))  # type: ignore[call-overload]
+
+
+class Module:
+    """The text of a module, and what it declares."""
+
+    def __init__(self, name: str, sizes: Sequence[Size]) -> None:
+        self.name = name
+        self.slots = {size: k for k, size in enumerate(sizes)}
+        self.declarations: dict[str, str] = {}
+        self.functions: list[str] = []
+        self.helpers: set[str] = set()
+
+    def declare(self, signature: str, pure: bool = True) -> None:
+        """Declare an outside function; `pure` ones may be moved and merged."""
+        self.declarations[signature] = f"declare {signature}{' #0' if pure else ''}"
+
+    def text(self) -> str:
+        """The module."""
+        return "\n".join([
+            *self.declarations.values(), *self.functions,
+            "attributes #0 = { nounwind willreturn memory(none) }",
+            "attributes #1 = { nounwind noinline }",
+            "attributes #2 = { nounwind }",
+            "",
+        ])
+
+
+class Body:
+    """The lines of one function; hands out names of registers and labels."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.lines: list[str] = []
+        self.count = 0
+
+    def new(self) -> str:
+        """A fresh register."""
+        self.count += 1
+        return f"%t{self.count}"
+
+    def let(self, text: str) -> str:
+        """A register holding the value of an instruction."""
+        name = self.new()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def do(self, text: str) -> None:
+        """An instruction without a value."""
+        self.lines.append(f"  {text}")
+
+    def label(self, name: str) -> None:
+        """Start a block."""
+        self.lines.append(f"{name}:")
+
+    def math(self, name: str, type_: str, args: Sequence[str]) -> str:
+        """A call of an elementary function."""
+        if name in _INTRINSICS:
+            suffix = "f64" if type_ == "double" else "f32"
+            function = f"llvm.{name}.{suffix}"
+        else:
+            function = name if type_ == "double" else f"{name}f"
+        self.module.declare(f"{type_} @{function}({', '.join([type_] * len(args))})")
+        return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
+
+    def size(self, size: Size) -> str:
+        """A size as an i64 operand."""
+        return str(size) if isinstance(size, int) else f"%n{self.module.slots[size]}"
+
+
+def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[object]]) -> str:
+    """The instructions of a primitive."""
+    name, dtype = s.name, dtypes[-1] if s.name == "select" else dtypes[0]
+    type_ = register_type(dtype)
+    if name in _ORDER_INT:
+        if dtype.kind == "f":
+            return body.let(f"fcmp {_ORDER_FLOAT[name]} {type_} {args[0]}, {args[1]}")
+        order = _ORDER_INT[name]
+        if name not in ("eq", "ne"):
+            order = ("s" if dtype.kind == "i" else "u") + order
+        return body.let(f"icmp {order} {type_} {args[0]}, {args[1]}")
+    if name == "select":
+        return body.let(f"select i1 {args[0]}, {type_} {args[1]}, {type_} {args[2]}")
+    if name == "cast":
+        return _cast(body, args[0], dtype, s.dtype)
+    if name == "neg":
+        return body.let(f"fneg {type_} {args[0]}" if dtype.kind == "f" else f"sub {type_} 0, {args[0]}")
+    if name == "not":
+        return body.let(f"xor {type_} {args[0]}, {'true' if dtype.kind == 'b' else '-1'}")
+    if dtype.kind == "f" and name in _INFIX_FLOAT:
+        return body.let(f"{_INFIX_FLOAT[name]} {type_} {args[0]}, {args[1]}")
+    if dtype.kind != "f" and name in _INFIX_INT:
+        return body.let(f"{_INFIX_INT[name]} {type_} {args[0]}, {args[1]}")
+    if name == "shr":
+        return body.let(f"{'ashr' if dtype.kind == 'i' else 'lshr'} {type_} {args[0]}, {args[1]}")
+    if name in ("idiv", "irem"):
+        return _integer_division(body, name, type_, dtype, args)
+    if name == "ipow":
+        return _integer_power(body, type_, dtype, args)
+    if name in _LIBM or name in _INTRINSICS:
+        return body.math(name, type_, args)
+    raise CompileError(f"LLVM has no {name} for {dtype}")
+
+
+def _cast(body: Body, x: str, source: np.dtype[object], target: np.dtype[object]) -> str:
+    a, b = register_type(source), register_type(target)
+    if a == b:
+        return x
+    if source.kind == "f" and target.kind == "f":
+        return body.let(f"{'fptrunc' if source.itemsize > target.itemsize else 'fpext'} {a} {x} to {b}")
+    if source.kind == "f":
+        # saturating: LLVM's plain conversion leaves values out of range undefined
+        sign = "s" if target.kind == "i" else "u"
+        function = f"llvm.fpto{sign}i.sat.{b}.{'f64' if source.itemsize == 8 else 'f32'}"
+        body.module.declare(f"{b} @{function}({a})")
+        return body.let(f"call {b} @{function}({a} {x})")
+    if target.kind == "f":
+        return body.let(f"{'si' if source.kind == 'i' else 'ui'}tofp {a} {x} to {b}")
+    if source.itemsize > target.itemsize:
+        return body.let(f"trunc {a} {x} to {b}")
+    return body.let(f"{'sext' if source.kind == 'i' else 'zext'} {a} {x} to {b}")
+
+
+def _integer_division(body: Body, name: str, type_: str, dtype: np.dtype[object], args: list[str]) -> str:
+    """Quotient or remainder rounded to zero; 0 for division by 0; the smallest integer divided by -1 wraps."""
+    if dtype.kind == "b":
+        raise CompileError(f"{name} is not defined for bools")
+    x, y = args
+    zero = body.let(f"icmp eq {type_} {y}, 0")
+    unsafe = zero
+    if dtype.kind == "i":
+        minus = body.let(f"icmp eq {type_} {y}, -1")
+        unsafe = body.let(f"or i1 {zero}, {minus}")
+    safe = body.let(f"select i1 {unsafe}, {type_} 1, {type_} {y}")
+    operation = ("s" if dtype.kind == "i" else "u") + ("div" if name == "idiv" else "rem")
+    result = body.let(f"{operation} {type_} {x}, {safe}")
+    if dtype.kind == "i":
+        wrapped = body.let(f"sub {type_} 0, {x}") if name == "idiv" else "0"
+        result = body.let(f"select i1 {minus}, {type_} {wrapped}, {type_} {result}")
+    return body.let(f"select i1 {zero}, {type_} 0, {type_} {result}")
+
+
+def _integer_power(body: Body, type_: str, dtype: np.dtype[object], args: list[str]) -> str:
+    """x to an integer power, wrapping, by repeated squaring; the exponent is not negative."""
+    name = f"symgraph_ipow_{type_}"
+    if name not in body.module.helpers:
+        body.module.helpers.add(name)
+        body.module.functions.append(f"""
+define linkonce_odr {type_} @{name}({type_} %x, {type_} %n) #0 {{
+entry:
+  br label %loop
+loop:
+  %base = phi {type_} [%x, %entry], [%squared, %loop]
+  %rest = phi {type_} [%n, %entry], [%half, %loop]
+  %result = phi {type_} [1, %entry], [%next, %loop]
+  %bit = and {type_} %rest, 1
+  %odd = icmp ne {type_} %bit, 0
+  %product = mul {type_} %result, %base
+  %next = select i1 %odd, {type_} %product, {type_} %result
+  %squared = mul {type_} %base, %base
+  %half = lshr {type_} %rest, 1
+  %more = icmp ne {type_} %half, 0
+  br i1 %more, label %loop, label %done
+done:
+  ret {type_} %next
+}}""")
+    return body.let(f"call {type_} @{name}({type_} {args[0]}, {type_} {args[1]})")
+
+
+# -- nests ----------------------------------------------------------------------------------------------------------------
+
+
+class NestWriter:
+    """Writes one nest as a function."""
+
+    def __init__(self, module: Module, nest: Nest, name: str) -> None:
+        self.module, self.nest, self.name = module, nest, name
+        self.body = Body(module)
+        self.values: dict[int, str] = {}
+        self.dtypes: dict[int, np.dtype[object]] = {}
+        self.parameters: dict[Buffer, str] = {}
+        self.checks = any(isinstance(s, Check) for s in nest.body)
+
+    def pointer(self, buffer: Buffer) -> str:
+        """The parameter for a buffer."""
+        return self.parameters.setdefault(buffer, f"%{buffer.name}")
+
+    def write(self) -> tuple[str, list[Buffer]]:
+        """The function's text, and the buffers it takes."""
+        body, nest = self.body, self.nest
+        reduces = [s for s in nest.body if isinstance(s, Reduce)]
+        for k, s in enumerate(reduces):
+            body.do(f"%acc{k} = alloca {register_type(s.dtype)}")
+            if s.position is not None:
+                body.do(f"%pos{k} = alloca i64")
+        for buffer, value in nest.fills:
+            self._fill(buffer, value)
+        self._start_reductions(reduces, 0)
+        depth = len(nest.sizes)
+        previous = "entry.end"
+        body.do(f"br label %{previous}")
+        body.label(previous)
+        for k, size in enumerate(nest.sizes):
+            body.do(f"br label %head{k}")
+            body.label(f"head{k}")
+            body.do(f"%i{k} = phi i64 [0, %{previous}], [%i{k}.next, %latch{k}]")
+            test = body.let(f"icmp slt i64 %i{k}, {body.size(size)}")
+            body.do(f"br i1 {test}, label %body{k}, label %exit{k}")
+            body.label(f"body{k}")
+            self._start_reductions(reduces, k + 1)
+            previous = f"body{k}.end"
+            body.do(f"br label %{previous}")
+            body.label(previous)
+        accumulator = iter(range(len(reduces)))
+        for s in nest.body:
+            self._statement(s, accumulator)
+        for k in reversed(range(depth)):
+            self._end_reductions(reduces, k + 1)
+            body.do(f"br label %latch{k}")
+            body.label(f"latch{k}")
+            body.do(f"%i{k}.next = add nuw nsw i64 %i{k}, 1")
+            body.do(f"br label %head{k}")
+            body.label(f"exit{k}")
+        self._end_reductions(reduces, 0)
+        body.do("ret void")
+        parameters = [
+            f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
+            for b, p in self.parameters.items()
+        ]
+        parameters += [f"i64 %n{k}" for k in self.module.slots.values()]
+        if self.checks:
+            parameters.append("ptr noalias %status")
+        attribute = "#1" if len(nest.body) > BIG_NEST else "#2"
+        text = "\n".join([
+            f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{", "entry:", *body.lines, "}",
+        ])
+        return text, list(self.parameters)
+
+    def _fill(self, buffer: Buffer, value: object) -> None:
+        body, type_ = self.body, memory_type(buffer.dtype)
+        pointer, size = self.pointer(buffer), body.size(buffer.elements)
+        if value == 0:
+            self.module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
+            count = body.let(f"mul i64 {size}, {buffer.dtype.itemsize}")
+            body.do(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 0, i64 {count}, i1 false)")
+            return
+        tag = body.new()[1:]
+        body.do(f"br label %{tag}.pre")
+        body.label(f"{tag}.pre")
+        body.do(f"br label %{tag}.head")
+        body.label(f"{tag}.head")
+        body.do(f"%{tag}.i = phi i64 [0, %{tag}.pre], [%{tag}.next, %{tag}.body]")
+        test = body.let(f"icmp slt i64 %{tag}.i, {size}")
+        body.do(f"br i1 {test}, label %{tag}.body, label %{tag}.exit")
+        body.label(f"{tag}.body")
+        at = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 %{tag}.i")
+        constant = "1" if buffer.dtype.kind == "b" else literal(value, buffer.dtype)
+        body.do(f"store {type_} {constant}, ptr {at}")
+        body.do(f"%{tag}.next = add nuw nsw i64 %{tag}.i, 1")
+        body.do(f"br label %{tag}.head")
+        body.label(f"{tag}.exit")
+
+    def address(self, buffer: Buffer, address: Address) -> str:
+        """A pointer to an element."""
+        offset = self.offset(address)
+        if offset == "0":
+            return self.pointer(buffer)
+        return self.body.let(
+            f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}, i64 {offset}"
+        )
+
+    def offset(self, address: Address) -> str:
+        """constant + sum(step * variable), as an i64 operand."""
+        body = self.body
+        parts: list[str] = []
+        for v, step in address.terms:
+            name = self.values[v.number] if isinstance(v, Ref) else f"%i{v}"
+            parts.append(name if step == 1 else body.let(f"mul nsw i64 {name}, {body.size(step)}"))
+        if address.constant != 0 or not parts:
+            parts.append(body.size(address.constant))
+        result = parts[0]
+        for part in parts[1:]:
+            result = body.let(f"add nsw i64 {result}, {part}")
+        return result
+
+    def load(self, buffer: Buffer, pointer: str) -> str:
+        """The value of an element, in its register type."""
+        value = self.body.let(f"load {memory_type(buffer.dtype)}, ptr {pointer}")
+        return self.body.let(f"icmp ne i8 {value}, 0") if buffer.dtype.kind == "b" else value
+
+    def store(self, buffer: Buffer, pointer: str, value: str) -> None:
+        """Write an element."""
+        if buffer.dtype.kind == "b":
+            value = self.body.let(f"zext i1 {value} to i8")
+        self.body.do(f"store {memory_type(buffer.dtype)} {value}, ptr {pointer}")
+
+    def combine(self, name: str, x: str, y: str, dtype: np.dtype[object]) -> str:
+        """One step of a reduction."""
+        body, type_ = self.body, register_type(dtype)
+        if name in ("maximum", "minimum"):
+            if dtype.kind == "f":
+                function = f"llvm.{name}.{'f64' if type_ == 'double' else 'f32'}"
+            elif dtype.kind == "b":
+                return body.let(f"{'or' if name == 'maximum' else 'and'} i1 {x}, {y}")
+            else:
+                function = f"llvm.{'s' if dtype.kind == 'i' else 'u'}{name[:3]}.{type_}"
+            body.module.declare(f"{type_} @{function}({type_}, {type_})")
+            return body.let(f"call {type_} @{function}({type_} {x}, {type_} {y})")
+        if dtype.kind == "f":
+            # reassociation is allowed in sums and products alone, so that they run over vector lanes
+            return body.let(f"f{name} reassoc {type_} {x}, {y}")
+        if dtype.kind == "b":
+            name = {"add": "or", "mul": "and"}.get(name, name)
+        return body.let(f"{name} {type_} {x}, {y}")
+
+    def _start_reductions(self, reduces: list[Reduce], depth: int) -> None:
+        for k, s in enumerate(reduces):
+            if s.depth == depth:
+                start = literal(identity(s.combine, s.dtype), s.dtype)
+                self.body.do(f"store {register_type(s.dtype)} {start}, ptr %acc{k}")
+                if s.position is not None:
+                    self.body.do(f"store i64 0, ptr %pos{k}")
+
+    def _end_reductions(self, reduces: list[Reduce], depth: int) -> None:
+        body = self.body
+        for k, s in enumerate(reduces):
+            if s.depth != depth:
+                continue
+            if s.position is not None:
+                value = body.let(f"load i64, ptr %pos{k}")
+            else:
+                value = body.let(f"load {register_type(s.dtype)}, ptr %acc{k}")
+                value = _cast(body, value, s.dtype, s.buffer.dtype)
+            self.store(s.buffer, self.address(s.buffer, s.address), value)
+
+    def _statement(self, s: object, accumulator: object) -> None:
+        body, values, dtypes = self.body, self.values, self.dtypes
+        if isinstance(s, Note):
+            return
+        if isinstance(s, Load | Const | SizeOf | Primitive):
+            dtypes[s.result] = s.dtype
+        if isinstance(s, Load):
+            if s.buffer.role == "scalar":
+                values[s.result] = self.pointer(s.buffer)
+            else:
+                values[s.result] = self.load(s.buffer, self.address(s.buffer, s.address))
+        elif isinstance(s, Const):
+            values[s.result] = literal(s.value, s.dtype)
+        elif isinstance(s, SizeOf):
+            values[s.result] = body.size(s.size)
+        elif isinstance(s, Primitive):
+            values[s.result] = arithmetic(body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args])
+        elif isinstance(s, Store):
+            pointer = self.address(s.buffer, s.address)
+            value = values[s.value]
+            if s.combine != "set":
+                value = self.combine(s.combine, self.load(s.buffer, pointer), value, s.buffer.dtype)
+            self.store(s.buffer, pointer, value)
+        elif isinstance(s, Reduce):
+            self._accumulate(s, next(accumulator))  # type: ignore[call-overload]
+        elif isinstance(s, Check):
+            known = body.let("load i64, ptr %status")
+            clean = body.let(f"icmp eq i64 {known}, 0")
+            failed = body.let(f"xor i1 {values[s.condition]}, true")
+            first = body.let(f"and i1 {clean}, {failed}")
+            body.do(f"store i64 {body.let(f'select i1 {first}, i64 {s.error}, i64 {known}')}, ptr %status")
+
+    def _accumulate(self, s: Reduce, k: int) -> None:
+        body, type_ = self.body, register_type(s.dtype)
+        value = self.values[s.value]
+        known = body.let(f"load {type_}, ptr %acc{k}")
+        if s.position is None:
+            body.do(f"store {type_} {self.combine(s.combine, known, value, s.dtype)}, ptr %acc{k}")
+            return
+        if s.dtype.kind == "f":
+            better = body.let(f"fcmp {'ogt' if s.combine == 'maximum' else 'olt'} {type_} {value}, {known}")
+            is_nan = body.let(f"fcmp uno {type_} {value}, {value}")
+            known_good = body.let(f"fcmp ord {type_} {known}, {known}")
+            better = body.let(f"or i1 {better}, {body.let(f'and i1 {is_nan}, {known_good}')}")
+        else:
+            sign = "s" if s.dtype.kind == "i" else "u"
+            better = body.let(f"icmp {sign}{'gt' if s.combine == 'maximum' else 'lt'} {type_} {value}, {known}")
+        body.do(f"store {type_} {body.let(f'select i1 {better}, {type_} {value}, {type_} {known}')}, ptr %acc{k}")
+        at = body.let(f"load i64, ptr %pos{k}")
+        number = self.offset(s.position)
+        body.do(f"store i64 {body.let(f'select i1 {better}, i64 {number}, i64 {at}')}, ptr %pos{k}")
+
+
+# -- products ---------------------------------------------------------------------------------------------------------------
+
+BLAS_FROM = 8192
+"""Multiplications from which a product goes to the library."""
+
+
+def product_helper(module: Module, dtype: np.dtype[object], blas: bool) -> str:
+    """The function that multiplies two matrices, given steps of rows and columns; returns its name."""
+    type_ = register_type(dtype)
+    name = f"{module.name}_product_{code(dtype)}"
+    if name in module.helpers:
+        return name
+    module.helpers.add(name)
+    add, mul = ("fadd", "fmul") if dtype.kind == "f" else ("add", "mul")
+    zero = literal(0, dtype)
+    library = ""
+    if blas:
+        function = f"symgraph_{'d' if dtype.itemsize == 8 else 's'}gemm"
+        module.declare(f"void @{function}(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)", pure=False)
+        one = literal(1.0, dtype)
+        library = f"""
+  %mn = mul i64 %m, %n
+  %work = mul i64 %mn, %k
+  %large = icmp sge i64 %work, {BLAS_FROM}
+  br i1 %large, label %library, label %loops
+library:
+  ; column-major BLAS computes c' = b' a'; a step of 1 says which way a matrix lies
+  %b.side = icmp eq i64 %b.j, 1
+  %b.one = icmp eq i64 %n, 1
+  %b.apart = icmp ne i64 %b.k, 1
+  %b.only = and i1 %b.one, %b.apart
+  %b.rows = or i1 %b.side, %b.only
+  %a.side = icmp eq i64 %a.k, 1
+  %a.one = icmp eq i64 %k, 1
+  %a.apart = icmp ne i64 %a.i, 1
+  %a.only = and i1 %a.one, %a.apart
+  %a.rows = or i1 %a.side, %a.only
+  %tb = select i1 %b.rows, i8 78, i8 84
+  %ta = select i1 %a.rows, i8 78, i8 84
+  %ldb.raw = select i1 %b.rows, i64 %b.k, i64 %b.j
+  %lda.raw = select i1 %a.rows, i64 %a.i, i64 %a.k
+  %b.least = select i1 %b.rows, i64 %n, i64 %k
+  %a.least = select i1 %a.rows, i64 %k, i64 %m
+  %ldb64 = call i64 @llvm.smax.i64(i64 %ldb.raw, i64 %b.least)
+  %lda64 = call i64 @llvm.smax.i64(i64 %lda.raw, i64 %a.least)
+  store i8 %tb, ptr %p.tb
+  store i8 %ta, ptr %p.ta
+  %m32 = trunc i64 %m to i32
+  %n32 = trunc i64 %n to i32
+  %k32 = trunc i64 %k to i32
+  %lda = trunc i64 %lda64 to i32
+  %ldb = trunc i64 %ldb64 to i32
+  store i32 %m32, ptr %p.m
+  store i32 %n32, ptr %p.n
+  store i32 %k32, ptr %p.k
+  store i32 %lda, ptr %p.lda
+  store i32 %ldb, ptr %p.ldb
+  store {type_} {one}, ptr %p.alpha
+  store {type_} {zero}, ptr %p.beta
+  call void @{function}(ptr %p.tb, ptr %p.ta, ptr %p.n, ptr %p.m, ptr %p.k, ptr %p.alpha, ptr %b, ptr %p.ldb, ptr %a, ptr %p.lda, ptr %p.beta, ptr %c, ptr %p.n)
+  ret void"""
+        module.declare("i64 @llvm.smax.i64(i64, i64)")
+    allocas = "".join(
+        f"\n  %p.{v} = alloca {t}"
+        for v, t in (("tb", "i8"), ("ta", "i8"), ("m", "i32"), ("n", "i32"), ("k", "i32"), ("lda", "i32"),
+                     ("ldb", "i32"), ("alpha", type_), ("beta", type_))
+    ) if blas else ""
+    start = library or "\n  br label %loops"
+    multiply = (
+        f"%sum = call {type_} @llvm.fma.{'f64' if dtype.itemsize == 8 else 'f32'}({type_} %x, {type_} %y, {type_} %old)"
+        if dtype.kind == "f" else f"%prod = {mul} {type_} %x, %y\n  %sum = {add} {type_} %old, %prod"
+    )
+    if dtype.kind == "f":
+        module.declare(f"{type_} @llvm.fma.{'f64' if dtype.itemsize == 8 else 'f32'}({type_}, {type_}, {type_})")
+    module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
+    module.functions.append(f"""
+define internal void @{name}(i64 %m, i64 %n, i64 %k, ptr noalias %a, i64 %a.i, i64 %a.k, ptr noalias %b, i64 %b.k, i64 %b.j, ptr noalias %c) #1 {{
+entry:{allocas}{start}
+loops:
+  %count = mul i64 %m, %n
+  %bytes = mul i64 %count, {dtype.itemsize}
+  call void @llvm.memset.p0.i64(ptr %c, i8 0, i64 %bytes, i1 false)
+  %vector = icmp eq i64 %n, 1
+  br label %i.head
+i.head:
+  %i = phi i64 [0, %loops], [%i.next, %i.latch]
+  %i.more = icmp slt i64 %i, %m
+  br i1 %i.more, label %i.body, label %exit
+i.body:
+  %row.a = mul i64 %i, %a.i
+  %row.c = mul i64 %i, %n
+  br i1 %vector, label %d.pre, label %k.head
+d.pre:
+  %at.dot = getelementptr inbounds {type_}, ptr %c, i64 %row.c
+  br label %d.head
+d.head:
+  %dk = phi i64 [0, %d.pre], [%dk.next, %d.body]
+  %dsum = phi {type_} [{zero}, %d.pre], [%dnew, %d.body]
+  %d.more = icmp slt i64 %dk, %k
+  br i1 %d.more, label %d.body, label %d.done
+d.body:
+  %dka = mul i64 %dk, %a.k
+  %dia = add i64 %row.a, %dka
+  %dpa = getelementptr inbounds {type_}, ptr %a, i64 %dia
+  %dx = load {type_}, ptr %dpa
+  %dkb = mul i64 %dk, %b.k
+  %dpb = getelementptr inbounds {type_}, ptr %b, i64 %dkb
+  %dy = load {type_}, ptr %dpb
+  %dprod = {mul} {'contract ' if dtype.kind == 'f' else ''}{type_} %dx, %dy
+  %dnew = {add} {'reassoc contract ' if dtype.kind == 'f' else ''}{type_} %dsum, %dprod
+  %dk.next = add nuw nsw i64 %dk, 1
+  br label %d.head
+d.done:
+  store {type_} %dsum, ptr %at.dot
+  br label %i.latch
+k.head:
+  %l = phi i64 [0, %i.body], [%l.next, %k.latch]
+  %k.more = icmp slt i64 %l, %k
+  br i1 %k.more, label %k.body, label %i.latch
+k.body:
+  %ka = mul i64 %l, %a.k
+  %ia = add i64 %row.a, %ka
+  %pa = getelementptr inbounds {type_}, ptr %a, i64 %ia
+  %x = load {type_}, ptr %pa
+  %row.b = mul i64 %l, %b.k
+  %unit = icmp eq i64 %b.j, 1
+  br i1 %unit, label %j.head, label %s.head
+j.head:
+  %j = phi i64 [0, %k.body], [%j.next, %j.body]
+  %j.more = icmp slt i64 %j, %n
+  br i1 %j.more, label %j.body, label %k.latch
+j.body:
+  %ib = add i64 %row.b, %j
+  %pb = getelementptr inbounds {type_}, ptr %b, i64 %ib
+  %y = load {type_}, ptr %pb
+  %ic = add i64 %row.c, %j
+  %pc = getelementptr inbounds {type_}, ptr %c, i64 %ic
+  %old = load {type_}, ptr %pc
+  {multiply}
+  store {type_} %sum, ptr %pc
+  %j.next = add nuw nsw i64 %j, 1
+  br label %j.head
+s.head:
+  %sj = phi i64 [0, %k.body], [%sj.next, %s.body]
+  %s.more = icmp slt i64 %sj, %n
+  br i1 %s.more, label %s.body, label %k.latch
+s.body:
+  %sjb = mul i64 %sj, %b.j
+  %sib = add i64 %row.b, %sjb
+  %spb = getelementptr inbounds {type_}, ptr %b, i64 %sib
+  %sy = load {type_}, ptr %spb
+  %sic = add i64 %row.c, %sj
+  %spc = getelementptr inbounds {type_}, ptr %c, i64 %sic
+  %sold = load {type_}, ptr %spc
+  {multiply.replace("%x", "%x").replace("%y", "%sy").replace("%old", "%sold").replace("%sum", "%ssum").replace("%prod", "%sprod")}
+  store {type_} %ssum, ptr %spc
+  %sj.next = add nuw nsw i64 %sj, 1
+  br label %s.head
+k.latch:
+  %l.next = add nuw nsw i64 %l, 1
+  br label %k.head
+i.latch:
+  %i.next = add nuw nsw i64 %i, 1
+  br label %i.head
+exit:
+  ret void
+}}""")
+    return name
+
+
+# -- the kernel -----------------------------------------------------------------------------------------------------------------
+
+
+def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
+    """The module's text; `sizes` are the values of the sizes array, in order."""
+    module = Module(name, sizes)
+    main = Body(module)
+    for k in module.slots.values():
+        at = main.let(f"getelementptr inbounds i64, ptr %sizes, i64 {k}")
+        main.do(f"%n{k} = load i64, ptr {at}")
+    main.do("%status = alloca i64")
+    main.do("store i64 0, ptr %status")
+    size_arguments = [f"i64 %n{k}" for k in module.slots.values()]
+    last_use: dict[Buffer, int] = {}
+    pieces: list[tuple[list[Buffer], Callable[[], None]]] = []
+    for number, step in enumerate(program.steps):
+        if isinstance(step, Nest):
+            writer = NestWriter(module, step, f"{name}_nest{number}")
+            text, buffers = writer.write()
+            module.functions.append(text)
+            arguments = [_argument(b) for b in buffers] + size_arguments + (["ptr %status"] if writer.checks else [])
+            line = f"call void @{name}_nest{number}({', '.join(arguments)})"
+            pieces.append((buffers, lambda line=line: main.do(line)))  # type: ignore[misc]
+        else:
+            buffers = [step.a[0], step.b[0], step.c[0]]
+            pieces.append((buffers, lambda step=step, n=number: _call_product(main, module, step, n, blas)))  # type: ignore[misc]
+        for buffer in buffers:
+            last_use[buffer] = number
+    for buffer in program.temporaries:
+        if buffer.role == "slot" and buffer in last_use:
+            main.do(f"%{buffer.name} = alloca {memory_type(buffer.dtype)}")
+    live: set[Buffer] = set()
+    order: list[Buffer] = []
+    for number, (buffers, call) in enumerate(pieces):
+        for buffer in buffers:
+            if buffer.role == "temporary" and buffer not in live:
+                live.add(buffer)
+                order.append(buffer)
+                _allocate(main, module, buffer, [b for b in order if b in live and b is not buffer])
+        call()
+        for buffer in buffers:
+            if buffer.role == "temporary" and last_use[buffer] == number:
+                live.discard(buffer)
+                main.do(f"call void @free(ptr %{buffer.name})")
+    if order:
+        module.declare("void @free(ptr)", pure=False)
+        module.declare("ptr @malloc(i64)", pure=False)
+    main.do(f"ret i64 {main.let('load i64, ptr %status')}")
+    parameters = [_argument(b) for b in program.inputs]
+    parameters += [f"ptr %{b.name}" for b, _ in program.constants]
+    parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs)]
+    module.functions.append("\n".join([
+        f"\ndefine i64 @{name}({', '.join([*parameters, 'ptr %sizes'])}) #2 {{", "entry:", *main.lines, "}",
+    ]))
+    return module.text()
+
+
+def _argument(buffer: Buffer) -> str:
+    if buffer.role == "scalar":
+        return f"{register_type(buffer.dtype)} %{buffer.name}"
+    return f"ptr %{buffer.name}"
+
+
+def _allocate(main: Body, module: Module, buffer: Buffer, live: list[Buffer]) -> None:
+    """Memory for a temporary; where there is none, what is held is given back and -1 returned."""
+    count = main.let(f"mul i64 {main.size(buffer.elements)}, {buffer.dtype.itemsize}")
+    padded = main.let(f"add i64 {count}, 64")
+    main.do(f"%{buffer.name} = call ptr @malloc(i64 {padded})")
+    tag = main.new()[1:]
+    failed = main.let(f"icmp eq ptr %{buffer.name}, null")
+    main.do(f"br i1 {failed}, label %{tag}.failed, label %{tag}.ok")
+    main.label(f"{tag}.failed")
+    for other in live:
+        main.do(f"call void @free(ptr %{other.name})")
+    main.do("ret i64 -1")
+    main.label(f"{tag}.ok")
+
+
+def _call_product(main: Body, module: Module, p: Product, number: int, blas: bool) -> None:
+    dtype = p.c[0].dtype
+    helper = product_helper(module, dtype, blas and dtype.kind == "f")
+    loops = [f"p{number}_{k}" for k in range(len(p.batch))]
+    previous = f"p{number}_start"
+    main.do(f"br label %{previous}")
+    main.label(previous)
+    for tag, size in zip(loops, p.batch, strict=True):
+        main.do(f"br label %{tag}.head")
+        main.label(f"{tag}.head")
+        main.do(f"%{tag} = phi i64 [0, %{previous}], [%{tag}.next, %{tag}.latch]")
+        test = main.let(f"icmp slt i64 %{tag}, {main.size(size)}")
+        main.do(f"br i1 {test}, label %{tag}.body, label %{tag}.exit")
+        main.label(f"{tag}.body")
+        previous = f"{tag}.body"
+
+    def pointer(buffer: Buffer, address: Address) -> str:
+        offset = main.size(address.constant)
+        for v, step in address.terms:
+            assert not isinstance(v, Ref)
+            offset = main.let(f"add i64 {offset}, {main.let(f'mul i64 %{loops[v]}, {main.size(step)}')}")
+        return main.let(f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr %{buffer.name}, i64 {offset}")
+
+    a, b, c = pointer(p.a[0], p.a[1]), pointer(p.b[0], p.b[1]), pointer(*p.c)
+    numbers = [main.size(s) for s in (p.rows, p.columns, p.inner, p.a[2], p.a[3], p.b[2], p.b[3])]
+    m, n, k, ai, ak, bk, bj = numbers
+    main.do(
+        f"call void @{helper}(i64 {m}, i64 {n}, i64 {k}, ptr {a}, i64 {ai}, i64 {ak}, ptr {b}, i64 {bk}, i64 {bj}, ptr {c})"
+    )
+    for tag in reversed(loops):
+        main.do(f"br label %{tag}.latch")
+        main.label(f"{tag}.latch")
+        main.do(f"%{tag}.next = add nuw nsw i64 %{tag}, 1")
+        main.do(f"br label %{tag}.head")
+        main.label(f"{tag}.exit")
+
+
+def needed_sizes(program: Program) -> list[Size]:
+    """The sizes a kernel is given, in order: every size in a loop, an address or a length that is not fixed."""
+    found: dict[Size, None] = {}
+
+    def need(*sizes: Size) -> None:
+        for size in sizes:
+            if not isinstance(size, int):
+                found.setdefault(size)
+
+    def need_address(address: Address) -> None:
+        need(address.constant, *(step for _, step in address.terms))
+
+    for step in program.steps:
+        if isinstance(step, Nest):
+            need(*step.sizes)
+            for buffer, _ in step.fills:
+                need(buffer.elements)
+            for s in step.body:
+                if isinstance(s, Load | Store | Reduce):
+                    need_address(s.address)
+                if isinstance(s, Reduce) and s.position is not None:
+                    need_address(s.position)
+                if isinstance(s, SizeOf):
+                    need(s.size)
+        else:
+            need(*step.batch, step.rows, step.columns, step.inner, *step.a[2:], *step.b[2:])
+            need_address(step.a[1])
+            need_address(step.b[1])
+            need_address(step.c[1])
+    for buffer in program.temporaries:
+        need(buffer.elements)
+    return list(found)

@@ -1,0 +1,181 @@
+"""Where values live: views as index arithmetic, and the copies needed where an index map is not enough.
+
+`locate` follows views down to what is computed or given; `lay_out` inserts a copy where memory order matters:
+under a reshape that merges axes, under a matrix product, at an output that is a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from compiler.passes.rewrite import with_args
+from compiler.program import Address, Ref
+from symgraph import dims, origin
+from symgraph.dims import Size
+from symgraph.expr import Expr, as_expr, toposort
+from symgraph.ops import array as ar
+from symgraph.ops import elementwise as ew
+from symgraph.types import Opaque, Shape
+
+Index = tuple[Address, ...]
+"""One address per axis: which element of a value is meant."""
+
+ZERO = Address(0, ())
+SAME_MEMORY = (ar.reshape, ar.expand_dims, ar.squeeze)
+
+
+def shape_of(node: Expr) -> Shape:
+    """The shape of a typed node."""
+    assert not isinstance(node.type.shape, Opaque)
+    return node.type.shape
+
+
+def variable(number: int | Ref) -> Address:
+    """The address that is a loop variable."""
+    return Address(0, ((number, 1),))
+
+
+def affine(base: Address, step: Size, offset: Size) -> Address:
+    """offset + step * base"""
+    if step == 0:
+        return Address(offset, ())
+    return Address(offset + base.constant * step, tuple((v, s * step) for v, s in base.terms))
+
+
+def total(addresses: Sequence[Address]) -> Address:
+    """The sum of addresses."""
+    constant: Size = 0
+    terms: dict[int | Ref, Size] = {}
+    for address in addresses:
+        constant = constant + address.constant
+        for v, step in address.terms:
+            terms[v] = terms.get(v, 0) + step
+    return Address(constant, tuple((v, s) for v, s in terms.items() if s != 0))
+
+
+def strides(shape: Shape) -> list[Size]:
+    """Steps of a C-ordered array, in elements."""
+    steps: list[Size] = []
+    step: Size = 1
+    for size in reversed(shape):
+        steps.append(step)
+        step = step * size
+    return steps[::-1]
+
+
+def linear(shape: Shape, index: Index) -> Address:
+    """The element's number in C order."""
+    return total([
+        affine(i, step, 0) for i, step, size in zip(index, strides(shape), shape, strict=True) if size != 1
+    ])
+
+
+def mapped(maps: ar.IndexMap, index: Index) -> Index:
+    """The index of the argument of a view, from the index of the view."""
+    return tuple(ZERO._replace(constant=m.offset) if m.axis is None else affine(index[m.axis], m.step, m.offset) for m in maps)
+
+
+def index_map(node: Expr) -> ar.IndexMap | None:
+    """The index map of a view; None where it only exists in memory order."""
+    found: ar.IndexMap | None = node.op.lower(node.args[0].type, node.type, node.params)
+    return found
+
+
+class Place(NamedTuple):
+    """A value that is not a view, and which of its elements: an index, or its number in memory order."""
+
+    base: Expr
+    index: Index | None
+    number: Address | None
+
+
+def locate(node: Expr, index: Index) -> Place:
+    """Follow views from an element of `node` to an element of what is computed or given."""
+    while node.op.kind == "view":
+        maps = index_map(node)
+        if maps is None:
+            return Place(memory_base(node), None, linear(shape_of(node), index))
+        index = mapped(maps, index)
+        node = node.args[0]
+    return Place(node, index, None)
+
+
+def memory_base(node: Expr) -> Expr:
+    """What a view shares its memory order with."""
+    while node.op in SAME_MEMORY:
+        node = node.args[0]
+    return node
+
+
+def broadcast_index(shape: Shape, out: Shape, index: Index) -> Index:
+    """The index of an operand of shape `shape`, for an element of a result of shape `out`."""
+    shift = len(out) - len(shape)
+    return tuple(ZERO if size == 1 else index[axis + shift] for axis, size in enumerate(shape))
+
+
+# -- inserting copies ---------------------------------------------------------------------------------------------------
+
+
+def lay_out(outputs: Sequence[Expr]) -> list[Expr]:
+    """The outputs with copies where a view is not enough, and operands of products in the product's dtype."""
+    made: dict[Expr, Expr] = {}
+    for node in toposort(outputs):
+        args = [made[a] for a in node.args]
+        with origin.derived_from(node.marks[0] if node.marks else None):
+            if node.op is ar.matmul:
+                made[node] = _product(node, args)
+                continue
+            if node.op is ar.take:
+                args[0] = stored(args[0])
+            elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
+                args = [stored(args[0])]
+        made[node] = with_args(node, args)
+    results: list[Expr] = []
+    for output in outputs:
+        node = made[output]
+        base = memory_base(node)
+        with origin.derived_from(output.marks[0] if output.marks else None):
+            direct = base.op.kind not in ("view", "source") and (base is node or base not in results)
+            results.append(node if direct else as_expr(ar.contiguous(node)))
+    return results
+
+
+def stored(node: Expr) -> Expr:
+    """The node if it lies in memory in its own order, else a copy."""
+    return as_expr(ar.contiguous(node)) if memory_base(node).op.kind == "view" else node
+
+
+def _product(node: Expr, args: list[Expr]) -> Expr:
+    dtype = node.type.dtype
+    assert dtype is not None
+    if dtype == np.bool_:
+        wide = [as_expr(ew.cast(a, dtype="<i8")) for a in args]
+        return as_expr(ew.not_equal(_product(as_expr(ar.matmul(*wide)), wide), 0))
+    args = [a if a.type.dtype == dtype else as_expr(ew.cast(a, dtype=dtype.str)) for a in args]
+    return as_expr(ar.matmul(*(_operand(a) for a in args)))
+
+
+def _operand(node: Expr) -> Expr:
+    """A matrix as it is where its rows or its columns lie side by side, else a copy."""
+    shape = shape_of(node)
+    index = tuple(variable(k) for k in range(len(shape)))
+    base = node
+    while base.op.kind == "view" and index_map(base) is not None:
+        base = base.args[0]
+    if memory_base(base).op.kind == "view":
+        return as_expr(ar.contiguous(node))
+    place = locate(node, index)
+    address = place.number if place.index is None else linear(shape_of(place.base), place.index)
+    assert address is not None
+    steps = [dict(address.terms).get(k, 0) for k in range(len(shape))][-2:]
+    unit = any(step == 1 or size == 1 for step, size in zip(steps, shape[-2:], strict=True))
+    positive = all(not isinstance(s, int) or s > 0 or size == 1 for s, size in zip(steps, shape[-2:], strict=True))
+    return node if unit and positive and len(steps) == min(2, len(shape)) else as_expr(ar.contiguous(node))
+
+
+def elements(node: Expr) -> Size:
+    """The number of elements."""
+    return dims.product(shape_of(node))

@@ -1,0 +1,46 @@
+"""The optimiser: a literal list of passes, each a pure function from outputs to outputs.
+
+A rule keeps type and value: what is exact only over the reals is not done (x - x, x / x, x + 0.0 keep IEEE's values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from compiler.passes.fold import fold_constants
+from compiler.passes.fuse import fuse_multiply_add
+from compiler.passes.rewrite import Rewrite
+from compiler.passes.simplify import simplify
+from symgraph.expr import Expr
+
+Pass = Callable[[Sequence[Expr], Callable[[Rewrite], None]], list[Expr]]
+
+PIPELINE: tuple[tuple[str, Pass], ...] = (
+    ("fold constants", fold_constants),
+    ("simplify", simplify),
+    ("fuse multiply-add", fuse_multiply_add),
+)
+
+
+class Step(NamedTuple):
+    """What one pass did: the outputs after it, and every rewrite."""
+
+    name: str
+    outputs: tuple[Expr, ...]
+    rewrites: tuple[Rewrite, ...]
+
+
+def optimise(
+    outputs: Sequence[Expr], *, fma: bool = True, after: Callable[[Step], None] | None = None,
+) -> list[Expr]:
+    """Run the pipeline; `after` is called with every step."""
+    current = list(outputs)
+    for name, run in PIPELINE:
+        if run is fuse_multiply_add and not fma:
+            continue
+        rewrites: list[Rewrite] = []
+        current = run(current, rewrites.append)
+        if after is not None:
+            after(Step(name, tuple(current), tuple(rewrites)))
+    return current

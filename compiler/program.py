@@ -1,0 +1,281 @@
+"""Program: a graph as straight-line loop nests over scalars and buffers, which every code writer reads.
+
+Scalar statements are recorded by running the rows' scalar rules on recording scalars (symgraph.scalar), so the meaning
+of an operation is written once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from symgraph.dims import Size
+from symgraph.errors import CompileError
+from symgraph.scalar import BINARY_MATH, UNARY_MATH
+
+# -- buffers and addresses --------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory for one value, in C order.
+
+    `role`: "input", "constant" (given with the call), "output" (given, written), "temporary", "slot" (one element on
+    the stack), "scalar" (an input passed by value).
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    elements: Size
+    role: str
+    comment: str = ""
+
+
+class Address(NamedTuple):
+    """An element of a buffer: ``constant + sum(step * variable)``; a variable is a loop (its number) or a statement
+    that computes an index."""
+
+    constant: Size
+    terms: tuple[tuple[int | Ref, Size], ...]
+
+
+class Ref(NamedTuple):
+    """The result of a statement of the same nest."""
+
+    number: int
+
+
+# -- statements ---------------------------------------------------------------------------------------------------------
+
+
+class Load(NamedTuple):
+    """result = buffer[address]"""
+
+    result: int
+    dtype: np.dtype[Any]
+    buffer: Buffer
+    address: Address
+
+
+class Const(NamedTuple):
+    """result = a literal"""
+
+    result: int
+    dtype: np.dtype[Any]
+    value: Any
+
+
+class SizeOf(NamedTuple):
+    """result = a size of the call, as an integer"""
+
+    result: int
+    dtype: np.dtype[Any]
+    size: Size
+
+
+class Primitive(NamedTuple):
+    """result = primitive(arguments)"""
+
+    result: int
+    dtype: np.dtype[Any]
+    name: str
+    args: tuple[int, ...]
+
+
+class Store(NamedTuple):
+    """buffer[address] = value, or combined with what is there"""
+
+    buffer: Buffer
+    address: Address
+    value: int
+    combine: str  # "set", "add", "mul", "maximum", "minimum", "and", "or"
+
+
+class Reduce(NamedTuple):
+    """accumulator = combine(accumulator, value); kept in a register while the trailing loops run, then stored"""
+
+    buffer: Buffer
+    address: Address
+    value: int
+    combine: str
+    depth: int  # the loops from this one on are reduced
+    dtype: np.dtype[Any]  # of the accumulator
+    position: Address | None  # for argmax and argmin: the number of the element
+
+
+class Check(NamedTuple):
+    """where the condition is false, the call fails with this error"""
+
+    condition: int
+    error: int
+
+
+Statement = Load | Const | SizeOf | Primitive | Store | Reduce | Check
+
+
+class Note(NamedTuple):
+    """What the following statements compute, for readers."""
+
+    text: str
+
+
+@dataclass(eq=False)
+class Nest:
+    """Loops over `sizes`, outermost first, around a body; `fills` are set before the loops start."""
+
+    sizes: list[Size]
+    body: list[Statement | Note] = field(default_factory=list)
+    fills: list[tuple[Buffer, Any]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Product:
+    """c[b, i, j] = sum over k of a[b, i, k] * b[b, k, j], for every point of the batch."""
+
+    batch: list[Size]
+    rows: Size
+    columns: Size
+    inner: Size
+    a: tuple[Buffer, Address, Size, Size]  # buffer, batch address, step of i, step of k
+    b: tuple[Buffer, Address, Size, Size]  # buffer, batch address, step of k, step of j
+    c: tuple[Buffer, Address]
+    comment: str = ""
+
+
+Step = Nest | Product
+
+
+@dataclass(eq=False)
+class Program:
+    """The steps of a kernel in order, and its buffers.
+
+    `arguments` come with the call: inputs, then constants, then outputs; `slots` are outputs of one element, returned.
+    """
+
+    steps: list[Step]
+    inputs: list[Buffer]
+    constants: list[tuple[Buffer, np.ndarray[Any, Any]]]
+    outputs: list[Buffer]
+    temporaries: list[Buffer]
+    errors: list[tuple[type[Exception], str]]
+
+
+# -- recording scalar rules ---------------------------------------------------------------------------------------------
+
+BOOL = np.dtype(bool)
+
+
+class S:
+    """A recorded scalar: the number of the statement that made it, and its dtype."""
+
+    __slots__ = ("bits", "dtype", "kind", "m", "number")
+
+    def __init__(self, m: Recorder, number: int, dtype: np.dtype[Any]) -> None:
+        self.m, self.number, self.dtype = m, number, dtype
+        self.kind, self.bits = dtype.kind, dtype.itemsize * 8
+
+    def _two(self, name: str, other: Any, dtype: np.dtype[Any] | None = None) -> S:
+        other = self.m.const(other, self) if not isinstance(other, S) else other
+        return self.m.emit(name, (self, other), dtype or self.dtype)
+
+    def __add__(self, other: Any) -> S: return self._two("add", other)
+    def __sub__(self, other: Any) -> S: return self._two("sub", other)
+    def __mul__(self, other: Any) -> S: return self._two("mul", other)
+    def __truediv__(self, other: Any) -> S: return self._two("div", other)
+    def __and__(self, other: Any) -> S: return self._two("and", other)
+    def __or__(self, other: Any) -> S: return self._two("or", other)
+    def __xor__(self, other: Any) -> S: return self._two("xor", other)
+    def __lt__(self, other: Any) -> S: return self._two("lt", other, BOOL)
+    def __le__(self, other: Any) -> S: return self._two("le", other, BOOL)
+    def __gt__(self, other: Any) -> S: return self._two("gt", other, BOOL)
+    def __ge__(self, other: Any) -> S: return self._two("ge", other, BOOL)
+    def eq(self, other: Any) -> S: return self._two("eq", other, BOOL)
+    def ne(self, other: Any) -> S: return self._two("ne", other, BOOL)
+    def __neg__(self) -> S: return self.m.emit("neg", (self,), self.dtype)
+    def __invert__(self) -> S: return self.m.emit("not", (self,), self.dtype)
+
+
+class Recorder:
+    """What scalar rules are run against: every primitive becomes a statement; equal ones are recorded once."""
+
+    def __init__(self) -> None:
+        self.body: list[Statement | Note] = []
+        self._count = 0
+        self._known: dict[Any, S] = {}
+
+    def new(self) -> int:
+        """The number of the next statement."""
+        self._count += 1
+        return self._count
+
+    def once(self, key: Any, dtype: np.dtype[Any], make: Callable[[int], Statement]) -> S:
+        """The scalar of this key, recorded at the first use."""
+        known = self._known.get(key)
+        if known is None:
+            number = self.new()
+            self.body.append(make(number))
+            known = self._known[key] = S(self, number, dtype)
+        return known
+
+    def emit(self, name: str, args: Sequence[S], dtype: np.dtype[Any]) -> S:
+        """The scalar of a primitive."""
+        numbers = tuple(a.number for a in args)
+        return self.once((name, numbers, dtype), dtype, lambda n: Primitive(n, dtype, name, numbers))
+
+    def const(self, value: Any, like: S | np.dtype[Any]) -> S:
+        """A literal in the dtype of `like`."""
+        dtype = like.dtype if isinstance(like, S) else like
+        exact = dtype.type(value)
+        return self.once(("const", dtype, exact.tobytes()), dtype, lambda n: Const(n, dtype, exact))
+
+    def select(self, condition: S, x: Any, y: Any) -> S:
+        """x where the condition holds, else y."""
+        x = self.const(x, y) if not isinstance(x, S) else x
+        y = self.const(y, x) if not isinstance(y, S) else y
+        return self.emit("select", (condition, x, y), x.dtype)
+
+    def cast(self, x: S, dtype: np.dtype[Any]) -> S:
+        """x converted; a number that is not 0 is true."""
+        if x.dtype == dtype:
+            return x
+        return x.ne(0) if dtype == BOOL else self.emit("cast", (x,), dtype)
+
+    def fma(self, a: S, b: S, c: S) -> S:
+        """a * b + c, rounded once."""
+        return self.emit("fma", (a, b, c), a.dtype) if a.kind == "f" else a * b + c
+
+    def size(self, size: Size) -> S:
+        """A size of the call."""
+        return self.once(("size", size), np.dtype(np.int64), lambda n: SizeOf(n, np.dtype(np.int64), size))
+
+    def __getattr__(self, name: str) -> Callable[..., S]:
+        if name in UNARY_MATH:
+            return lambda x: self.emit(name, (x,), x.dtype)
+        if name in BINARY_MATH or name in ("idiv", "irem", "ipow", "shl", "shr"):
+            return lambda x, y: self.emit(name, (x, y if isinstance(y, S) else self.const(y, x)), x.dtype)
+        raise AttributeError(name)
+
+
+def identity(combine: str, dtype: np.dtype[Any]) -> Any:
+    """What a reduction starts from.
+
+    Raises:
+        CompileError: for a combining operation that does not exist.
+    """
+    if combine in ("add", "or"):
+        return dtype.type(0)
+    if combine in ("mul", "and"):
+        return dtype.type(1)
+    if combine not in ("maximum", "minimum"):
+        raise CompileError(f"no reduction combines by {combine!r}")
+    low = combine == "maximum"
+    if dtype.kind == "f":
+        return dtype.type(-math.inf if low else math.inf)
+    if dtype.kind == "b":
+        return dtype.type(not low)
+    info = np.iinfo(dtype)
+    return dtype.type(info.min if low else info.max)

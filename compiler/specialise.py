@@ -1,0 +1,264 @@
+"""From a formula to a typed graph: what a call shows of its arguments (dtype, rank, which sizes are 1) enters the types.
+
+Sizes other than 1 stay symbols, so one specialisation serves every size; what the sizes must satisfy is collected as
+requirements, checked at the first call with each combination of shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from symgraph import dims, origin
+from symgraph.dims import Atom, Dim, Size
+from symgraph.errors import OutOfBoundsError, ShapeError, SymgraphError
+from symgraph.expr import Expr, format_expr, placeholders, rebuild, toposort, typed_placeholder
+from symgraph.ops import array as ar
+from symgraph.types import ArrayType, Opaque, Shape, format_shape
+
+
+class ArgumentType(NamedTuple):
+    """What a kernel is made for, of one argument: dtype, whether it is a Python number, and for each axis 1 where its
+    size is 1, the size where exact sizes are wanted, else None."""
+
+    dtype: np.dtype[Any]
+    weak: bool
+    sizes: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What sizes must satisfy: ``left == right`` or ``left >= right``; `node` is where it comes from."""
+
+    left: Size
+    relation: str
+    right: Size
+    node: Expr
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it holds for these sizes."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        return left == right if self.relation == "==" else left >= right
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A typed graph, and what its sizes must satisfy."""
+
+    outputs: tuple[Expr, ...]
+    inputs: tuple[Expr, ...]
+    requirements: tuple[Requirement, ...]
+
+
+def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mapping[str, ArgumentType]) -> Typed:
+    """The graph with the types of the arguments.
+
+    Args:
+        outputs: expressions.
+        inputs: the placeholders, in the order of the kernel's arguments.
+        arguments: a type for each placeholder's name.
+
+    Raises:
+        ShapeError, DTypeError, OutOfBoundsError: at the user's line, where no sizes could satisfy the graph.
+    """
+    sizes = _declared_sizes(inputs, arguments)
+    replace: dict[Expr, Expr] = {}
+    for node in dict.fromkeys((*inputs, *placeholders(outputs))):
+        given = arguments[node.name or ""]
+        shape = _argument_shape(node, given, sizes)
+        replace[node] = typed_placeholder(node.name or "", ArrayType(given.dtype, shape, given.weak))
+
+    def rule(size: Size) -> Size:
+        return dims.substitute(size, sizes)
+
+    typed = rebuild(outputs, replace, rule)
+    new_inputs = [replace[n] for n in inputs]
+    requirements = _requirements(typed)
+    # An equality of two plain sizes merges them, so that axes known to be equal can share a loop.
+    for _ in range(64):
+        merged = _merge(requirements)
+        if not merged:
+            break
+        again = {
+            old: typed_placeholder(
+                old.name or "",
+                ArrayType(old.type.dtype, tuple(dims.substitute(s, merged) for s in _shape(old)), old.type.weak),
+            )
+            for old in dict.fromkeys((*new_inputs, *placeholders(typed)))
+        }
+        typed = rebuild(typed, again, lambda size, merged=merged: dims.substitute(size, merged))  # type: ignore[misc]
+        new_inputs = [again[n] for n in new_inputs]
+        fresh = _requirements(typed)
+        requirements = [*requirements, *(r for r in fresh if r.left != r.right)]
+    return Typed(tuple(typed), tuple(new_inputs), tuple(dict.fromkeys(requirements)))
+
+
+def _shape(node: Expr) -> Shape:
+    assert not isinstance(node.type.shape, Opaque)
+    return node.type.shape
+
+
+def _declared_sizes(inputs: Sequence[Expr], arguments: Mapping[str, ArgumentType]) -> dict[str, Size]:
+    """For each named size of the declarations: 1, its exact size, or a symbol known not to be 1."""
+    sizes: dict[str, Size] = {}
+    for node in inputs:
+        if isinstance(node.type.shape, Opaque):
+            continue
+        for declared, given in zip(node.type.shape, arguments[node.name or ""].sizes, strict=True):
+            for atom in dims.atoms(declared):
+                sizes[atom.name] = dims.atom(atom.name, not_one=True) if given is None else given
+    return sizes
+
+
+def _argument_shape(node: Expr, given: ArgumentType, sizes: Mapping[str, Size]) -> Shape:
+    if not isinstance(node.type.shape, Opaque):
+        return tuple(dims.substitute(s, sizes) for s in node.type.shape)
+    return tuple(
+        dims.atom(axis_name(node.name or "", axis), not_one=True) if size is None else size
+        for axis, size in enumerate(given.sizes)
+    )
+
+
+def axis_name(name: str, axis: int) -> str:
+    """The name of an undeclared size in messages."""
+    return f"{name}.shape[{axis}]"
+
+
+def _merge(requirements: Sequence[Requirement]) -> dict[str, Size]:
+    """One round of substitutions from equalities in which a side is a plain size."""
+    merged: dict[str, Size] = {}
+    for r in requirements:
+        if r.relation != "==" or r.left == r.right:
+            continue
+        left, right = dims.substitute(r.left, merged), dims.substitute(r.right, merged)
+        if left == right:
+            continue
+        for a, b in ((left, right), (right, left)):
+            name = _plain(a)
+            if name is None or name in merged or any(atom.name == name for atom in dims.atoms(b)):
+                continue
+            if any(atom.name in merged for atom in dims.atoms(b)):
+                continue
+            if any(name == atom.name for value in merged.values() for atom in dims.atoms(value)):
+                continue
+            merged[name] = b
+            break
+    return merged
+
+
+def _plain(size: Size) -> str | None:
+    if isinstance(size, Dim) and len(size.terms) == 1:
+        monomial, coefficient = size.terms[0]
+        if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], Atom):
+            return monomial[0].name
+    return None
+
+
+def _requirements(outputs: Sequence[Expr]) -> list[Requirement]:
+    found: dict[tuple[Size, str, Size], Requirement] = {}
+    for node in toposort(outputs):
+        for left, relation, right in _node_requirements(node):
+            if isinstance(left, int) and isinstance(right, int):
+                continue  # the row has checked it
+            if left != right:
+                found.setdefault((left, relation, right), Requirement(left, relation, right, node))
+    return list(found.values())
+
+
+def _node_requirements(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)
+    if rule is not None:
+        yield from rule(node)
+
+
+def _broadcasts(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    out = _shape(node)
+    for arg in node.args:
+        shape = _shape(arg)
+        for size, whole in zip(shape, out[len(out) - len(shape):], strict=True):
+            if size != 1:
+                yield size, "==", whole
+
+
+def _reductions(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    if node.op.lower.init in ("first", "position"):
+        for axis in node.params["axis"]:
+            yield _shape(node.args[0])[axis], ">=", 1
+
+
+def _products(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    a, b = (_shape(x) for x in node.args)
+    yield a[-1], "==", b[-2] if len(b) > 1 else b[0]
+    batch = _shape(node)[: max(len(a), len(b)) - 2]
+    for shape in (a[:-2], b[:-2]):
+        for size, whole in zip(shape, batch[len(batch) - len(shape):], strict=True):
+            if size != 1:
+                yield size, "==", whole
+
+
+def _joins(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    for arg in node.args:
+        for axis, (size, whole) in enumerate(zip(_shape(arg), _shape(node), strict=True)):
+            if axis != node.params["axis"]:
+                yield size, "==", whole
+
+
+def _indices(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    axis = 0
+    for entry in node.params["index"]:
+        if entry is None:
+            continue
+        if not isinstance(entry, ar.Slice):
+            yield _shape(node.args[-1])[axis], ">=", entry + 1 if entry >= 0 else -entry
+        axis += 1
+
+
+def _takes(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    x, i = node.args[0], node.args[1]
+    if i.op is ar.constant and np.size(i.value):
+        size = _shape(x)[node.params["axis"]]
+        low, high = int(np.min(i.value)), int(np.max(i.value))
+        if isinstance(size, int) and (high >= size or low < -size):
+            raise OutOfBoundsError(f"take: index {high if high >= size else low} is out of bounds for size {size}")
+        yield size, ">=", max(high + 1, -low)
+
+
+def _fills(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    yield dims.product(_shape(node.args[0])), "==", dims.product(_shape(node))
+
+
+def _squeezes(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    for axis in node.params["axis"]:
+        yield _shape(node.args[0])[axis], "==", 1
+
+
+_RULES: dict[str, Callable[[Expr], Iterator[tuple[Size, str, Size]]]] = {
+    "elementwise": _broadcasts, "reduction": _reductions, "matmul": _products, "concatenate": _joins,
+    "getitem": _indices, "take": _takes, "reshape": _fills, "broadcast_to": _broadcasts, "squeeze": _squeezes,
+}
+
+
+def requirement_error(r: Requirement, sizes: Mapping[str, int]) -> SymgraphError:
+    """The error of a requirement that does not hold, at the user's line."""
+    left, right = dims.evaluate(r.left, sizes), dims.evaluate(r.right, sizes)
+    shapes = " and ".join(
+        format_shape(tuple(dims.evaluate(s, sizes) for s in _shape(a))) for a in r.node.args
+    )
+    kind: type[SymgraphError] = ShapeError
+    if r.node.op.name in ("getitem", "take"):
+        kind = OutOfBoundsError
+        text = f"{r.node.op.name}: an index is out of bounds for an axis of size {left}"
+    elif r.relation == ">=":
+        text = f"{r.node.op.name}: the reduced axis of {shapes} is empty and {r.node.op.name} has no identity"
+    else:
+        text = f"{r.node.op.name}: shapes {shapes} do not go together: {r.left} is {left}, {r.right} is {right}"
+    lines = [text]
+    place = origin.resolve(r.node.marks[0]) if r.node.marks else None
+    if place is not None:
+        lines.append(f"  at {place.file}:{place.line}" + (f": {place.text}" if place.text else ""))
+    for arg in r.node.args:
+        lines.append(f"  {format_expr(arg, 60)} has shape {format_shape(_shape(arg))}")
+    return kind("\n".join(lines))
