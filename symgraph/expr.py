@@ -87,6 +87,11 @@ class Expr(Value):
         return dict(self._params)
 
     @property
+    def parts(self) -> tuple[tuple[str, Any], ...]:
+        """The operation's parameters as they are stored: pairs of name and value."""
+        return self._params
+
+    @property
     def origins(self) -> tuple[origin.Origin, ...]:
         """The places in the user's source that wrote this node."""
         found = (origin.resolve(m) for m in self.marks)
@@ -184,7 +189,8 @@ class Expr(Value):
     def _no_value(self, wanted: str) -> SymbolError:
         return SymbolError(
             f"{wanted}() needs a value, and {self!r} has none before the call: call the compiled function and convert "
-            f"its result, or use NumPy's function instead of the math module's"
+            f"its result; use NumPy's function instead of the math module's; write into np.zeros(3, like=x) instead of "
+            f"np.zeros(3)"
         )
 
     def __float__(self) -> float:
@@ -197,7 +203,10 @@ class Expr(Value):
         raise self._no_value("complex")
 
     def __index__(self) -> int:
-        raise self._no_value("operator.index")
+        raise SymbolError(
+            f"{self!r} is not known as an integer before the call: declare the size as an int to loop over it, or to "
+            f"make arrays of it; index sg.constant(table)[i] instead of table[i]"
+        )
 
     def item(self) -> Any:
         """Always raises: a symbol has no value."""
@@ -206,12 +215,6 @@ class Expr(Value):
     def tolist(self) -> Any:
         """Always raises: a symbol has no value."""
         raise self._no_value("tolist")
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise SymbolError(
-            f"{self!r} cannot become an ndarray: it has no value before the call. A symbol cannot be written into an "
-            f"ndarray; build the array with np.stack([...]) or np.concatenate instead"
-        )
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise SymbolError(
@@ -297,9 +300,8 @@ Expr._mode = Mode("symbol", rank=1, apply=_apply)
 
 def as_expr(value: Any) -> Expr:
     """A symbol as it is; data as a constant."""
-    if isinstance(value, Expr):
-        return value
-    return constant(value)
+    held = getattr(value, "expr", value)  # a traced array holds a symbol
+    return held if isinstance(held, Expr) else constant(value)
 
 
 def constant(value: Any) -> Expr:
@@ -312,12 +314,14 @@ def constant(value: Any) -> Expr:
     >>> sg.constant(1) + sg.placeholder("a")
     1 + a
     """
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
     if isinstance(value, list | tuple):
         from symgraph.functions import _array  # lists that hold symbols are stacked
 
         value = _array(value)
-        if isinstance(value, Expr):
-            return value
+    if isinstance(value, Value) and hasattr(value, "type"):
+        return as_expr(value)
     held = ConstantValue(value)
     return intern(ar.constant, (), (("value", held),), held.type)
 
@@ -428,10 +432,10 @@ def rebuild(
             made[node] = node
             continue
         args = [made[a] for a in node.args]
-        params = node.params
-        if rule is not None:
+        params = dict(node.parts)
+        if rule is not None and params:
             params = {k: map_dims(v, rule) for k, v in params.items()}
-        elif all(a is b for a, b in zip(args, node.args, strict=True)):
+        if all(a is b for a, b in zip(args, node.args, strict=True)) and tuple(params.items()) == node.parts:
             made[node] = node
             continue
         with origin.derived_from(node.marks[0] if node.marks else None):

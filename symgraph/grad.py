@@ -13,6 +13,7 @@ from symgraph.expr import Expr, as_expr, check_same_shape, toposort
 from symgraph.op import NONE
 from symgraph.ops import array as ar
 from symgraph.ops import elementwise as ew
+from symgraph.value import Value
 
 
 def grad(y: Expr, wrt: Expr | Sequence[Expr], cotangent: Any = None) -> list[Expr]:
@@ -34,7 +35,7 @@ def grad(y: Expr, wrt: Expr | Sequence[Expr], cotangent: Any = None) -> list[Exp
 
     Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 3 (reverse mode).
     """
-    targets = [wrt] if isinstance(wrt, Expr) else list(wrt)
+    targets = [getattr(w, "expr", w) for w in ([wrt] if isinstance(wrt, Value) else wrt)]
     for target in targets:
         if not isinstance(target, Expr):
             raise GradientError(f"grad: wrt must be symbols, got {type(target).__name__}")

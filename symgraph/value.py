@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from symgraph import functions as fn
 from symgraph.errors import OutOfBoundsError, SymbolError
-from symgraph.op import BY_NUMPY, Mode
+from symgraph.op import BY_NUMPY, Mode, Op
 from symgraph.ops import array as ar
 from symgraph.ops import elementwise as ew
 from symgraph.ops.array import Slice
+from symgraph.types import Opaque
 
 _REDUCTIONS = {
     np.add: fn.sum, np.multiply: fn.prod, np.maximum: fn.max, np.minimum: fn.min,
@@ -89,9 +91,8 @@ class Value:
 
     def transpose(self, *axes: Any) -> Any:
         """Axes in another order."""
-        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
-            axes = axes[0]
-        return fn.transpose(self, axes or None)
+        whole = len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list))
+        return fn.transpose(self, (axes[0] if whole else axes) or None)
 
     def reshape(self, *shape: Any, order: str = "C") -> Any:
         """The same elements in another shape."""
@@ -206,6 +207,28 @@ class Value:
 
     __array_priority__ = 200.0
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        """An ndarray of objects, one symbol per element, so that ``np.array([a, b])`` holds scalar symbols.
+
+        Raises:
+            SymbolError: the shape is not declared, the elements are not floating point, there are too many of them,
+                or numbers are wanted.
+        """
+        found = ar.type_of(self)
+        declared: Any = () if isinstance(found.shape, Opaque) or found.dtype is None else found.shape
+        shape = tuple(size for size in declared if isinstance(size, int))
+        floating = found.known and found.dtype is not None and found.dtype.kind == "f"
+        if dtype not in (None, object) or not floating or shape != declared or math.prod(shape) > _MOST_OBJECTS:
+            raise SymbolError(
+                f"{self!r} cannot become an ndarray: it has no value before the call. Instead of np.array([x, y]) "
+                f"write np.stack([x, y]); leave np.asarray out, or write np.asarray(x, like=x); write into "
+                f"np.zeros_like(x) or np.zeros(3, like=x) instead of np.zeros(3); index sg.constant(table)[i] instead of table[i]"
+            )
+        held: Any = np.empty(shape, np.object_)
+        for position in np.ndindex(*shape):
+            held[position] = self[position] if position else self
+        return held
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if options.get("out") is not None:
             raise SymbolError(
@@ -236,10 +259,33 @@ class Value:
         if meaning is None:
             module = getattr(function, "__module__", "numpy")
             raise SymbolError(
-                f"{module}.{function.__name__} is not available on symbols; the operations are listed in sg.operations()"
+                f"{module}.{function.__name__} is not available on symbols; sg.operations() lists what is"
             )
         return meaning(*args, **kwargs)
 
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            raise AttributeError(f".{name} is not available on symbols; sg.operations() lists what is")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+_MOST_OBJECTS = 1000
+"""Element by element is no way to compute with more than this."""
+
+
+def _object_loop(row: Op) -> None:
+    """NumPy's loops over objects call a method of the ufunc's name on each element."""
+    assert row.ufunc is not None
+    setattr(Value, row.ufunc.__name__, lambda self, *others: row(self, *others))
+
+
+for _row in (
+    ew.sqrt, ew.cbrt, ew.exp, ew.exp2, ew.expm1, ew.log, ew.log2, ew.log10, ew.log1p, ew.sin, ew.cos, ew.tan,
+    ew.arcsin, ew.arccos, ew.arctan, ew.arctan2, ew.sinh, ew.cosh, ew.tanh, ew.arcsinh, ew.arccosh, ew.arctanh,
+    ew.deg2rad, ew.rad2deg, ew.hypot, ew.fabs, ew.rint,
+):
+    _object_loop(_row)
 
 # Functions of SciPy that are ufuncs arrive by their name.
 BY_NAME: dict[str, Any] = {
@@ -251,15 +297,14 @@ def _key_entries(key: Any) -> list[Any]:
     return list(key) if isinstance(key, tuple) else [key]
 
 
-def index(x: Any, key: Any) -> Any:
-    """``x[key]``: ints, slices, None, Ellipsis; one list, range, integer or boolean array, or integer symbol.
+def parse_key(key: Any) -> tuple[ar.Index, tuple[int, Any] | None]:
+    """A key of ``x[key]`` as a basic index, and where an index array stands in it: its position, and the indices.
 
     Raises:
-        SymbolError: for a key whose result has no fixed shape.
-        OutOfBoundsError: for an int outside a fixed axis.
+        SymbolError, OutOfBoundsError: for what is not an index, or has no fixed shape.
     """
     entries: list[Any] = []
-    gathered: tuple[int, Any] | None = None  # position among the entries, and the indices
+    gathered: tuple[int, Any] | None = None
     for entry in _key_entries(key):
         if entry is None or entry is Ellipsis:
             entries.append(entry)
@@ -274,19 +319,33 @@ def index(x: Any, key: Any) -> Any:
                     "index one axis at a time: x[rows][:, columns]"
                 )
             gathered = len(entries), _indices(entry)
-            entries.append(Slice(None, None, None))
-    if entries.count(Ellipsis) > 1:
+            entries.append(ar.ALL)
+    if sum(e is Ellipsis for e in entries) > 1:
         raise OutOfBoundsError("getitem: an index can only have a single ellipsis ('...')")
-    plain = all(isinstance(e, Slice) and e == ar.ALL or e is Ellipsis for e in entries)
-    result = x if plain else ar.getitem(x, index=tuple(entries))
+    return tuple(entries), gathered
+
+
+def gathered_axis(entries: ar.Index, position: int) -> int:
+    """The axis of ``x[entries]`` along which the index array at `position` picks."""
+    if Ellipsis in entries[:position]:
+        return -sum(e is None or isinstance(e, Slice) for e in entries[position:])
+    return sum(e is None or isinstance(e, Slice) for e in entries[:position])
+
+
+def index(x: Any, key: Any) -> Any:
+    """``x[key]``: ints, slices, None, Ellipsis; one list, range, integer or boolean array, or integer symbol.
+
+    Raises:
+        SymbolError: for a key whose result has no fixed shape.
+        OutOfBoundsError: for an int outside a fixed axis.
+    """
+    entries, gathered = parse_key(key)
+    plain = all(e in (ar.ALL, Ellipsis) for e in entries)
+    result = x if plain else ar.getitem(x, index=entries)
     if gathered is None:
         return result
     position, indices = gathered
-    if Ellipsis in entries[:position]:
-        axis = -sum(e is None or isinstance(e, Slice) for e in entries[position:])
-    else:
-        axis = sum(e is None or isinstance(e, Slice) for e in entries[:position])
-    return ar.take(result, indices, axis=axis)
+    return ar.take(result, indices, axis=gathered_axis(entries, position))
 
 
 def _bound(value: Any) -> int:

@@ -1,0 +1,433 @@
+"""Arrays that a traced function may write into.
+
+A traced function runs once on :class:`Traced` arrays. A Traced array is a place that holds a symbol; a write replaces
+the symbol it holds. A view (a slice, a transpose) remembers the array it looks into: it is read through that array,
+and a write goes through to it. So ``x[1:] -= x[:-1]``, ``x += 1`` and views behave as NumPy's, with two exceptions:
+
+- the arrays of the caller never change; return what was written;
+- where NumPy's behaviour depends on what is not known before the call (whether ``reshape`` copies, whether an
+  undeclared value is a number or an array when ``+=`` meets it), the name on the left gets the new value, and using
+  what another name may or may not see of it raises SymbolError.
+
+A value of no dimensions behaves as a number: ``s += 1`` gives the name `s` a new value.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from symgraph.errors import OutOfBoundsError, ShapeError, SymbolError
+from symgraph.expr import Expr, as_expr
+from symgraph.functions import fixed_shape
+from symgraph.op import Mode, Op
+from symgraph.ops import array as ar
+from symgraph.ops import elementwise as ew
+from symgraph.ops.update import Casting
+from symgraph.ops.update import index_update as _index_update
+from symgraph.types import ArrayType, Opaque, Shape
+from symgraph.value import Value, _power, gathered_axis, parse_key
+
+_WHOLE = (Ellipsis,)
+
+
+# -- writes ------------------------------------------------------------------------------------------------------------
+
+
+def index_update(x: Any, key: Any, v: Any) -> Any:
+    """The array after ``x[key] = v``; x itself does not change.
+
+    Args:
+        x: a symbol.
+        key: ints, slices, None, Ellipsis and at most one list, range or array of ints, all constant; or a mask of
+            bools, which may be a symbol.
+        v: what NumPy would accept: it is spread over the part, and converted to the dtype of x. Under a mask that is
+            a symbol, or has several dimensions, it may not depend on which elements the mask picks.
+
+    Raises:
+        SymbolError: the key is a symbol other than a mask, or a size it needs is not declared.
+        ShapeError, OutOfBoundsError: NumPy would refuse as well.
+
+    >>> import numpy as np, symgraph as sg
+    >>> x = sg.placeholder("x", shape=(3,), dtype="float64")
+    >>> index_update(x, slice(1, None), 0.0)
+    where(embed(broadcast_to(True, shape=(2,)), x, index=(...)), embed(broadcast_to(0.0, shape=(2,)), x, ...), x)
+    """
+    x = as_expr(x)
+    mask = _mask(key)
+    if mask is not None:
+        return _masked(x, mask, v)
+    entries, gathered = parse_key(key)
+    if gathered is not None:
+        position, indices = gathered
+        part = x if all(e in (ar.ALL, Ellipsis) for e in entries) else ar.getitem(x, index=entries)
+        v = _picked(part, indices, gathered_axis(entries, position), v)
+    return _index_update(x, _fitted(v, x, entries), index=entries, casting="unsafe")
+
+
+def _fitted(v: Any, x: Expr, entries: ar.Index) -> Any:
+    """v without the leading axes of size 1 that NumPy ignores in a write."""
+    v = as_expr(v)
+    rank = ar.getitem.infer((x.type,), {"index": entries}).ndim
+    if rank is None or isinstance(v.type.shape, Opaque):
+        return v
+    extra = len(v.type.shape) - rank
+    fits = extra > 0 and all(size == 1 for size in v.type.shape[:extra])
+    return ar.getitem(v, index=(0,) * extra) if fits else v
+
+
+def _mask(key: Any) -> Any | None:
+    """The key where it is a mask that chooses element by element: a symbol, or of several dimensions."""
+    if isinstance(key, Value):
+        return key if ar.type_of(key).dtype == np.bool_ else None
+    return key if isinstance(key, np.ndarray) and key.dtype == np.bool_ and key.ndim != 1 else None
+
+
+def _masked(x: Expr, mask: Any, v: Any) -> Any:
+    mask, v = as_expr(mask), as_expr(v)
+    if mask.type.shape != x.type.shape:
+        shape, inner = _declared(x, "a write under a mask"), _declared(mask, "a write under a mask")
+        if len(inner) > len(shape) or any(
+            a != b and isinstance(a, int) and isinstance(b, int) for a, b in zip(inner, shape, strict=False)
+        ):
+            raise ShapeError(f"a mask of shape {inner} does not fit an array of shape {shape}")
+        mask = ar.getitem(mask, index=(Ellipsis, *(None,) * (len(shape) - len(inner))))
+        rest = len(shape) - len(inner)
+    else:
+        rest = 0
+    if v.type.ndim is None or v.type.ndim > rest:
+        raise SymbolError(
+            f"x[mask] = v: which elements of v = {v!r} belong to which of x is not known before the call; "
+            f"write x = np.where(mask, v, x) with a v in the shape of x"
+        )
+    if x.type.dtype is not None and v.type.dtype != x.type.dtype:
+        v = ew.cast(v, dtype=x.type.dtype.str)
+    return _index_update(x, ew.where(mask, v, x), index=_WHOLE, casting="unsafe")
+
+
+def _picked(part: Any, indices: Any, axis: int, v: Any) -> Any:
+    """`part` after v was written at a list of positions along an axis."""
+    if isinstance(indices, Value) or np.ndim(indices) != 1:
+        raise SymbolError(
+            "x[i] = v needs constant indices, at most one list of them; write x = np.where(np.arange(n) == i, v, x)"
+        )
+    shape = list(_declared(part, "a write at a list of indices"))
+    axis = axis % len(shape)
+    size = shape[axis]
+    if not isinstance(size, int):
+        raise SymbolError(
+            f"a write at a list of indices needs the length of axis {axis}: declare it as an int, or write one index "
+            f"at a time: x[0] = ...; x[-1] = ..."
+        )
+    outside = [int(i) for i in indices if not -size <= i < size]
+    if outside:
+        raise OutOfBoundsError(f"index {outside[0]} is out of bounds for axis {axis} with size {size}")
+    source, written = np.zeros(size, np.int64), np.zeros(size, np.bool_)
+    if len(indices) == 0:
+        return part
+    source[indices], written[indices] = np.arange(len(indices)), True  # the last of equal indices wins
+    v = as_expr(v)
+    dtype = ar.type_of(part).dtype
+    if dtype is not None and v.type.dtype != dtype:
+        v = ew.cast(v, dtype=dtype.str)
+    spread = ar.broadcast_to(v, shape=(*shape[:axis], len(indices), *shape[axis + 1:]))
+    return ew.where(
+        written.reshape(-1, *(1,) * (len(shape) - axis - 1)), ar.take(spread, source, axis=axis), part,
+    )
+
+
+def _declared(x: Any, what: str) -> Shape:
+    shape = ar.type_of(x).shape
+    if isinstance(shape, Opaque):
+        raise SymbolError(f"{what} needs the shape of {x!r}; declare it: shape=('n', 3), dtype='float64'")
+    return shape
+
+
+# -- arrays of a traced function ---------------------------------------------------------------------------------------
+
+
+class Traced(Value):
+    """An array inside a traced function: a place that holds a symbol, `expr`, and may be written into.
+
+    ``==`` and ``!=`` compare elements, as ndarray's do. Everything else is as for symbols.
+    """
+
+    __slots__ = ("__weakref__", "_base", "_expr", "_fault", "_op", "_params", "_seen")
+    _mode: ClassVar[Mode]
+    __hash__ = object.__hash__
+
+    _base: Traced | weakref.ref[Traced] | None  # what a view looks into; weak: what it may or may not look into
+    _op: Op | None
+    _params: dict[str, Any]
+    _seen: Expr | None  # what the base held when _expr was read from it
+    _fault: str | None
+
+    def __init__(self, held: Expr) -> None:
+        self._expr = held
+        self._base = self._op = self._seen = self._fault = None
+        self._params = {}
+
+    # places and views
+
+    def _look(self, base: Traced, op: Op, params: dict[str, Any]) -> None:
+        """Become the view that ``op(base)`` is in NumPy, or may be."""
+        rank, held = self._expr.type.ndim, base.expr
+        certain = rank is not None
+        if op is ar.getitem:
+            if rank == 0 and Ellipsis not in params["index"]:
+                return  # an element is a number of its own
+            certain = rank is not None or any(e is None or isinstance(e, ar.Slice) for e in params["index"])
+        elif op is ar.reshape:
+            known = held.type.known and self._expr.type.known and self._expr.op is ar.reshape
+            certain = known and op.lower(held.type, self._expr.type, self._expr.params) is not None
+        self._base = base if certain else weakref.ref(base)
+        self._op, self._params, self._seen = op, params, held
+
+    def _source(self) -> Traced | None:
+        base = self._base
+        return base() if isinstance(base, weakref.ref) else base
+
+    @property
+    def expr(self) -> Expr:
+        """The symbol that the array holds now."""
+        chain: list[Traced] = [self]
+        while (base := chain[-1]._source()) is not None:
+            chain.append(base)
+        held = chain[-1]._expr
+        for place in reversed(chain):
+            if place._fault is not None:
+                raise SymbolError(place._fault)
+            if place._base is not None and place is not chain[-1]:
+                if place._seen is not held:
+                    if not isinstance(place._base, Traced):
+                        raise SymbolError(
+                            f"{held!r} was written into after {place._expr!r} was taken from it, and whether that is a "
+                            f"view or a copy is not known before the call; use .copy(), or declare the shape"
+                        )
+                    assert place._op is not None
+                    place._expr, place._seen = place._op(held, **place._params), held
+                held = place._expr
+        return held
+
+    def _hold(self, new: Expr) -> None:
+        """Replace the symbol; in a view, that part of its base."""
+        place = self
+        while (base := place._source()) is not None:
+            held = base.expr
+            if not isinstance(place._base, Traced):
+                raise SymbolError(
+                    f"whether a write into {place._expr!r} also writes into {held!r} is not known before the call: "
+                    f"{place._op.name if place._op else ''} may give a view or a copy; write into the array itself, "
+                    f"or use .copy()"
+                )
+            if place._op is ar.broadcast_to:
+                raise SymbolError("the result of np.broadcast_to is read-only; use .copy()")
+            assert place._op is not None
+            if place._op is ar.getitem:
+                whole = _index_update(held, new, index=place._params["index"], casting="unsafe")
+            else:
+                # An index map that reaches every element once is undone by its adjoint.
+                whole = as_expr(place._op.vjp(0, new, place._expr, (held,), place._params))
+            place._expr, place._seen = new, whole
+            place, new = base, whole
+        place._expr, place._base = new, None
+
+    def _assign(self, value: Any, casting: Casting) -> None:
+        self._hold(_index_update(self.expr, value, index=_WHOLE, casting=casting))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, Traced) and _mask(key) is None and value._is_part(self, key):
+            return  # x[key] += y has written through the view x[key] already
+        self._hold(index_update(self.expr, key, value))
+
+    def _is_part(self, base: Traced, key: Any) -> bool:
+        entries, gathered = parse_key(key)
+        if gathered is not None:
+            return False
+        if self is base:
+            return all(e in (ar.ALL, Ellipsis) for e in entries)
+        return self._base is base and self._op is ar.getitem and self._params["index"] == entries
+
+    def _in_place(self, result: Any) -> Any:
+        """``self op= y``, given ``self op y``."""
+        rank = self._expr.type.ndim
+        if rank == 0 and not (self._op is ar.getitem and self._base is not None):
+            return result
+        if rank is not None or isinstance(self._base, Traced):
+            self._assign(result, "same_kind")
+            return self
+        shown = repr(self._expr)
+        if self._base is not None and self._source() is not None:
+            raise SymbolError(
+                f"whether {shown} is a number or a view into an array is not known before the call, so neither is "
+                f"whether += changes that array; write y = y + z, or declare the shape"
+            )
+        self._fault = (
+            f"{shown} was changed by an assignment such as +=, and has another name; whether that name sees the "
+            f"change is not known before the call: an array changes, a number does not. Write y = y + z, or declare "
+            f"the shape"
+        )
+        return result
+
+    def __iadd__(self, other: Any) -> Any: return self._in_place(ew.add(self, other))
+    def __isub__(self, other: Any) -> Any: return self._in_place(ew.sub(self, other))
+    def __imul__(self, other: Any) -> Any: return self._in_place(ew.mul(self, other))
+    def __itruediv__(self, other: Any) -> Any: return self._in_place(ew.div(self, other))
+    def __ifloordiv__(self, other: Any) -> Any: return self._in_place(ew.floordiv(self, other))
+    def __imod__(self, other: Any) -> Any: return self._in_place(ew.mod(self, other))
+    def __ipow__(self, other: Any) -> Any: return self._in_place(_power(self, other))
+    def __imatmul__(self, other: Any) -> Any: return self._in_place(ar.matmul(self, other))
+    def __iand__(self, other: Any) -> Any: return self._in_place(ew.bitwise_and(self, other))
+    def __ior__(self, other: Any) -> Any: return self._in_place(ew.bitwise_or(self, other))
+    def __ixor__(self, other: Any) -> Any: return self._in_place(ew.bitwise_xor(self, other))
+    def __ilshift__(self, other: Any) -> Any: return self._in_place(ew.left_shift(self, other))
+    def __irshift__(self, other: Any) -> Any: return self._in_place(ew.right_shift(self, other))
+    def __eq__(self, other: object) -> Any: return ew.equal(self, other)
+    def __ne__(self, other: object) -> Any: return ew.not_equal(self, other)
+
+    # copies
+
+    def copy(self, order: str = "C") -> Traced:
+        """An array of its own with the same elements."""
+        return Traced(self.expr)
+
+    def __copy__(self) -> Traced:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return self.copy()
+
+    def flatten(self, order: str = "C") -> Any:
+        """A copy of one dimension."""
+        return self.copy().ravel(order)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Elements converted to another dtype."""
+        converted = super().astype(dtype)
+        return self.copy() if converted is self and copy else converted
+
+    def fill(self, value: Any) -> None:
+        """Write a number into every element."""
+        self[...] = value
+
+    # what a symbol answers
+
+    @property
+    def type(self) -> ArrayType:
+        """What is known of dtype and shape."""
+        return self._expr.type
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """The declared shape; sizes that are not known before the call are symbols."""
+        return self._expr.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes; SymbolError where it is not declared."""
+        return self._expr.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype; SymbolError where it is not declared."""
+        return self._expr.dtype
+
+    @property
+    def size(self) -> Any:
+        """The number of elements; a symbol where it is not known before the call."""
+        return self._expr.size
+
+    def __len__(self) -> int:
+        return len(self._expr)
+
+    def __iter__(self) -> Iterator[Any]:
+        iter(self._expr)  # raises where the length is not known
+        return (self[k] for k in range(len(self)))
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._expr
+
+    def __bool__(self) -> bool:
+        return bool(self.expr)
+
+    def __float__(self) -> float:
+        return float(self.expr)
+
+    def __int__(self) -> int:
+        return int(self.expr)
+
+    def __complex__(self) -> complex:
+        return complex(self.expr)
+
+    def __index__(self) -> int:
+        return self.expr.__index__()
+
+    def item(self) -> Any:
+        """Always raises: a symbol has no value."""
+        return self.expr.item()
+
+    def tolist(self) -> Any:
+        """Always raises: a symbol has no value."""
+        return self.expr.tolist()
+
+    def __repr__(self) -> str:
+        return repr(self._expr if self._fault else self.expr)
+
+    # NumPy's functions
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        out = options.get("out")
+        if out is None or not all(isinstance(place, Traced) for place in out):
+            return super().__array_ufunc__(ufunc, method, *inputs, **options)
+        results = super().__array_ufunc__(ufunc, method, *inputs, **{k: v for k, v in options.items() if k != "out"})
+        for place, result in zip(out, results if isinstance(results, tuple) else (results,), strict=True):
+            place._assign(result, "same_kind")
+        return out if isinstance(results, tuple) else out[0]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in _WRITERS:
+            return _WRITERS[function](*args, **kwargs)
+        result = super().__array_function__(function, types, args, kwargs)
+        if isinstance(result, np.ndarray) or (isinstance(result, Expr) and result.type.shape != ()):
+            return Traced(as_expr(result))  # np.zeros(3, like=x)
+        given = (*args, *kwargs.values())
+        if isinstance(result, Traced) and function not in _ITSELF and any(result is a for a in given):
+            return result.copy()
+        return result
+
+
+def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    held = op(*[a.expr if type(a) is Traced else a for a in args], **params)
+    if op.kind == "source":
+        return held  # a size is a number
+    place = Traced(held)
+    if op.kind == "view":
+        place._look(args[0], op, params)
+    return place
+
+
+Traced._mode = Mode("traced array", rank=2, apply=_apply, mixes_with=frozenset({"symbol"}))
+
+
+def _copyto(dst: Any, src: Any, casting: Casting = "same_kind", where: Any = True) -> None:
+    if not isinstance(dst, Traced):
+        raise SymbolError("np.copyto: a symbol cannot be written into an ndarray; write into np.zeros(3, like=x)")
+    dst._assign(src if where is True else ew.where(where, src, dst), casting)
+
+
+def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    shape = fixed_shape(a, "np.fill_diagonal")
+    if not isinstance(a, Traced) or len(shape) != 2 or wrap:
+        raise SymbolError("np.fill_diagonal: only a matrix of the traced function can be filled, without wrap")
+    a[np.eye(*shape, dtype=np.bool_)] = val
+
+
+_WRITERS: dict[Any, Callable[..., None]] = {np.copyto: _copyto, np.fill_diagonal: _fill_diagonal}
+_ITSELF = {
+    np.asarray, np.asanyarray, np.ascontiguousarray, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.real,
+    np.broadcast_arrays,
+}
+"""NumPy's functions that may give back the very array they got."""
