@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from compiler.program import (
     Address, Buffer, Check, Const, Load, Nest, Note, Primitive, Program, Reduce, Ref, SizeOf, Store, identity,
 )
 from symgraph.dims import Size
+from symgraph.expr import Expr, format_expr
 from symgraph.scalar import BINARY_MATH, UNARY_MATH
 
 _WORDS = {"or": "logical_or", "and": "logical_and"}
@@ -61,6 +63,15 @@ def primitive_text(s: Primitive) -> str:
     return f"{s.name}({', '.join(args)})"
 
 
+def _text(node: Expr | None) -> str:
+    return "" if node is None else format_expr(node, 60)
+
+
+def _line(node: Expr) -> str:
+    place = node.origin
+    return "" if place is None else f"   {os.path.basename(place.file)}:{place.line}"
+
+
 def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
     """The text of a function over flat arrays: inputs, constants, outputs, then the sizes of the call."""
     names = {size: f"n{k}" for k, size in enumerate(sizes)}
@@ -70,17 +81,17 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
                  *(b.name for b in outputs), *names.values()]
     w.put(0, f"def {name}({', '.join(arguments)}):")
     for b in program.inputs:
-        w.put(1, f"# {b.name}: {b.comment}, {b.dtype.name}" + ("" if b.role == "scalar" else f"[{b.elements}]"))
+        w.put(1, f"# {b.name}: {_text(b.node)}, {b.dtype.name}" + ("" if b.role == "scalar" else f"[{b.elements}]"))
     for size, short in names.items():
         w.put(1, f"# {short} = {size}")
     for b in program.temporaries:
-        w.put(1, f"{b.name} = empty({size_text(b.elements, names)}, {b.dtype.name})  # {b.comment}")
+        w.put(1, f"{b.name} = empty({size_text(b.elements, names)}, {b.dtype.name})  # {_text(b.node)}")
     for number, step in enumerate(program.steps):
         if isinstance(step, Nest):
             _nest(w, step)
         else:
             a, b, c = step.a, step.b, step.c
-            w.put(1, f"# {step.comment}")
+            w.put(1, f"# {_text(step.node)}")
             for k, size in enumerate(step.batch):
                 w.put(1 + k, f"for i{k} in range({size_text(size, names)}):")
             rest = [size_text(s, names) for s in (step.rows, step.columns, step.inner, *a[2:], *b[2:])]
@@ -112,7 +123,7 @@ def _nest(w: _Writer, nest: Nest) -> None:
     level = 1 + depth
     for s in nest.body:
         if isinstance(s, Note):
-            w.put(level, f"# {s.text}")
+            w.put(level, f"# {_text(s.node)}{_line(s.node)}")
         elif isinstance(s, Load):
             w.put(level, f"v{s.result} = {w.element(s.buffer, s.address)}")
         elif isinstance(s, Const):

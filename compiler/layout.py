@@ -143,9 +143,14 @@ def lay_out(outputs: Sequence[Expr]) -> list[Expr]:
     return results
 
 
+def in_memory(base: Expr) -> bool:
+    """Whether what is no view lies in memory: numbers and sizes are passed by value."""
+    return base.op.kind != "view" and not (base.op.kind == "source" and shape_of(base) == ())
+
+
 def stored(node: Expr) -> Expr:
     """The node if it lies in memory in its own order, else a copy."""
-    return as_expr(ar.contiguous(node)) if memory_base(node).op.kind == "view" else node
+    return node if in_memory(memory_base(node)) else as_expr(ar.contiguous(node))
 
 
 def _product(node: Expr, args: list[Expr]) -> Expr:
@@ -165,7 +170,7 @@ def _operand(node: Expr) -> Expr:
     base = node
     while base.op.kind == "view" and index_map(base) is not None:
         base = base.args[0]
-    if memory_base(base).op.kind == "view":
+    if not in_memory(memory_base(base)):
         return as_expr(ar.contiguous(node))
     place = locate(node, index)
     address = place.number if place.index is None else linear(shape_of(place.base), place.index)

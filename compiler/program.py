@@ -15,6 +15,7 @@ import numpy as np
 
 from symgraph.dims import Size
 from symgraph.errors import CompileError
+from symgraph.expr import Expr
 from symgraph.scalar import BINARY_MATH, UNARY_MATH
 
 # -- buffers and addresses --------------------------------------------------------------------------------------------
@@ -32,7 +33,7 @@ class Buffer:
     dtype: np.dtype[Any]
     elements: Size
     role: str
-    comment: str = ""
+    node: Expr | None = None
 
 
 class Address(NamedTuple):
@@ -118,9 +119,9 @@ Statement = Load | Const | SizeOf | Primitive | Store | Reduce | Check
 
 
 class Note(NamedTuple):
-    """What the following statements compute, for readers."""
+    """Which node the following statements compute, for readers."""
 
-    text: str
+    node: Expr
 
 
 @dataclass(eq=False)
@@ -143,7 +144,7 @@ class Product:
     a: tuple[Buffer, Address, Size, Size]  # buffer, batch address, step of i, step of k
     b: tuple[Buffer, Address, Size, Size]  # buffer, batch address, step of k, step of j
     c: tuple[Buffer, Address]
-    comment: str = ""
+    node: Expr
 
 
 Step = Nest | Product

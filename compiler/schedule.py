@@ -26,8 +26,8 @@ from symgraph.ops import array as ar
 from symgraph.ops.elementwise import operand_dtypes
 from symgraph.types import Shape
 
-NEST_LIMIT = 384
-"""Tasks in one nest; a longer one is cut, which keeps the compile time of machine code linear."""
+STRAIGHT_LIMIT, NEST_LIMIT = 128, 512
+"""Tasks in one nest without and with loops; a longer one is cut, which keeps the time LLVM takes linear."""
 
 FLOAT64 = np.dtype(np.float64)
 
@@ -191,7 +191,7 @@ class Scheduler:
                 task.nest = (task.level, "product", task.node)
                 continue
             counts[key] = counts.get(key, 0) + 1
-            task.nest = (*key, (counts[key] - 1) // NEST_LIMIT)
+            task.nest = (*key, (counts[key] - 1) // (NEST_LIMIT if task.loops else STRAIGHT_LIMIT))
 
     def _stored(self) -> set[Expr]:
         stored = {memory_base(o) for o in self.outputs}
@@ -213,18 +213,18 @@ class Scheduler:
     def _place_buffers(self, order: Sequence[Expr], stored: set[Expr]) -> None:
         for k, node in enumerate(self.inputs):
             role = "input" if shape_of(node) else "scalar"
-            self.buffers[node] = Buffer(f"x{k}", _dtype(node), elements(node), role, node.name or "")
+            self.buffers[node] = Buffer(f"x{k}", _dtype(node), elements(node), role, node)
         results = {memory_base(o) for o in self.outputs}
         number = 0
         for node in order:
             if node.op is ar.constant and np.ndim(node.value):
-                self.buffers[node] = Buffer(f"c{number}", _dtype(node), elements(node), "constant", repr(node.params["value"]))
+                self.buffers[node] = Buffer(f"c{number}", _dtype(node), elements(node), "constant", node)
             elif node.op.kind in ("source", "view") or node not in stored:
                 continue
             else:
                 size = elements(node)
                 role = "output" if node in results else "slot" if size == 1 else "temporary"
-                self.buffers[node] = Buffer(f"{node.op.name}_{number}", _dtype(node), size, role, format_expr(node, 60))
+                self.buffers[node] = Buffer(f"{node.op.name}_{number}", _dtype(node), size, role, node)
             number += 1
 
     # bodies
@@ -235,8 +235,7 @@ class Scheduler:
         env: dict[Expr, S] = {}
         for task in group:
             node = task.node
-            place_note = f"   {node.origin.file.rsplit('/', 1)[-1]}:{node.origin.line}" if node.origin else ""
-            m.body.append(Note(f"{format_expr(node, 60)}{place_note}"))
+            m.body.append(Note(node))
             if node.op.kind == "elementwise":
                 env[node] = self._elementwise(m, task, env)
             elif node.op is ar.take:
@@ -394,7 +393,7 @@ class Scheduler:
         at_c = linear((*batch, step), (*batch_index, ZERO))
         return Product(
             list(batch), rows, columns, sa[-1], (self.buffers[_base(a)], at_a, a_row, a_inner),
-            (self.buffers[_base(b)], at_b, b_inner, b_column), (self.buffers[node], at_c), format_expr(node, 60),
+            (self.buffers[_base(b)], at_b, b_inner, b_column), (self.buffers[node], at_c), node,
         )
 
 

@@ -1,9 +1,247 @@
-from symgraph.expr import *
-from symgraph.expr import placeholder, constant, Expr
-from symgraph.grad import grad
-from symgraph.functions import *
-def __getattr__(name):
-    if name in ("compile","Function"):
+"""symgraph: write a formula once in NumPy's style; evaluate it, differentiate it, compile it, look at it.
+
+The names below are the language. `compile` and `trace` import the compiler when they are first used, so that
+importing symgraph stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from symgraph.config import config as config, no_grad as no_grad, using_config as using_config
+from symgraph.dot import get_dot_graph as get_dot_graph, plot_dot_graph as plot_dot_graph
+from symgraph.eager import (
+    Function as Function,
+    Variable as Variable,
+    as_variable as as_variable,
+    numerical_diff as numerical_diff,
+)
+from symgraph.errors import (
+    ArgumentError as ArgumentError,
+    CompileError as CompileError,
+    DTypeError as DTypeError,
+    GradientError as GradientError,
+    InputError as InputError,
+    OutOfBoundsError as OutOfBoundsError,
+    RendererError as RendererError,
+    ShapeError as ShapeError,
+    SymbolError as SymbolError,
+    SymgraphError as SymgraphError,
+)
+from symgraph.expr import Expr as Expr, constant as constant, placeholder as placeholder
+from symgraph.functions import (
+    all as all,
+    amax as amax,
+    amin as amin,
+    any as any,
+    append as append,
+    argmax as argmax,
+    argmin as argmin,
+    astype as astype,
+    atleast_1d as atleast_1d,
+    atleast_2d as atleast_2d,
+    average as average,
+    block as block,
+    broadcast_arrays as broadcast_arrays,
+    broadcast_to as broadcast_to,
+    clip as clip,
+    column_stack as column_stack,
+    concatenate as concatenate,
+    convolve as convolve,
+    copy as copy,
+    count_nonzero as count_nonzero,
+    cross as cross,
+    diag as diag,
+    diagonal as diagonal,
+    diff as diff,
+    divmod as divmod,
+    dot as dot,
+    dstack as dstack,
+    ediff1d as ediff1d,
+    einsum as einsum,
+    expand_dims as expand_dims,
+    flip as flip,
+    fliplr as fliplr,
+    flipud as flipud,
+    full_like as full_like,
+    gradient as gradient,
+    hstack as hstack,
+    inner as inner,
+    isclose as isclose,
+    iscomplexobj as iscomplexobj,
+    isrealobj as isrealobj,
+    kron as kron,
+    linspace as linspace,
+    log_softmax as log_softmax,
+    logsumexp as logsumexp,
+    matrix_power as matrix_power,
+    matrix_transpose as matrix_transpose,
+    max as max,
+    mean as mean,
+    meshgrid as meshgrid,
+    min as min,
+    moveaxis as moveaxis,
+    nan_to_num as nan_to_num,
+    nanmean as nanmean,
+    nansum as nansum,
+    ndim as ndim,
+    norm as norm,
+    ones_like as ones_like,
+    outer as outer,
+    pad as pad,
+    polyval as polyval,
+    pow as pow,
+    pow as power,
+    prod as prod,
+    ptp as ptp,
+    ravel as ravel,
+    real as real,
+    repeat as repeat,
+    reshape as reshape,
+    result_type as result_type,
+    roll as roll,
+    rot90 as rot90,
+    round as round,
+    select as select,
+    shape as shape,
+    sinc as sinc,
+    size as size,
+    softmax as softmax,
+    split as split,
+    squeeze as squeeze,
+    stack as stack,
+    std as std,
+    sum as sum,
+    swapaxes as swapaxes,
+    take as take,
+    tensordot as tensordot,
+    tile as tile,
+    transpose as transpose,
+    trapezoid as trapezoid,
+    tril as tril,
+    triu as triu,
+    vander as vander,
+    var as var,
+    vdot as vdot,
+    vecdot as vecdot,
+    vstack as vstack,
+    where as where,
+    xlogy as xlogy,
+    zeros_like as zeros_like,
+)
+from symgraph.grad import grad as grad
+from symgraph.op import operations as operations
+from symgraph.ops.elementwise import (
+    abs as abs,
+    abs as absolute,
+    arccos as acos,
+    arccosh as acosh,
+    add as add,
+    arccos as arccos,
+    arccosh as arccosh,
+    arcsin as arcsin,
+    arcsinh as arcsinh,
+    arctan as arctan,
+    arctan2 as arctan2,
+    arctanh as arctanh,
+    arcsin as asin,
+    arcsinh as asinh,
+    arctan as atan,
+    arctan2 as atan2,
+    arctanh as atanh,
+    bitwise_and as bitwise_and,
+    invert as bitwise_not,
+    bitwise_or as bitwise_or,
+    bitwise_xor as bitwise_xor,
+    cbrt as cbrt,
+    ceil as ceil,
+    copysign as copysign,
+    cos as cos,
+    cosh as cosh,
+    deg2rad as deg2rad,
+    rad2deg as degrees,
+    div as divide,
+    equal as equal,
+    erf as erf,
+    erfc as erfc,
+    exp as exp,
+    exp2 as exp2,
+    expit as expit,
+    expm1 as expm1,
+    fabs as fabs,
+    float_power as float_power,
+    floor as floor,
+    floordiv as floor_divide,
+    fma as fma,
+    fmax as fmax,
+    fmin as fmin,
+    fmod as fmod,
+    greater as greater,
+    greater_equal as greater_equal,
+    heaviside as heaviside,
+    hypot as hypot,
+    invert as invert,
+    isfinite as isfinite,
+    isinf as isinf,
+    isnan as isnan,
+    left_shift as left_shift,
+    less as less,
+    less_equal as less_equal,
+    log as log,
+    log10 as log10,
+    log1p as log1p,
+    log2 as log2,
+    logaddexp as logaddexp,
+    logaddexp2 as logaddexp2,
+    logical_and as logical_and,
+    logical_not as logical_not,
+    logical_or as logical_or,
+    logical_xor as logical_xor,
+    maximum as maximum,
+    minimum as minimum,
+    mod as mod,
+    mul as multiply,
+    neg as negative,
+    not_equal as not_equal,
+    pos as positive,
+    rad2deg as rad2deg,
+    deg2rad as radians,
+    reciprocal as reciprocal,
+    mod as remainder,
+    right_shift as right_shift,
+    rint as rint,
+    expit as sigmoid,
+    sign as sign,
+    signbit as signbit,
+    sin as sin,
+    sinh as sinh,
+    softplus as softplus,
+    sqrt as sqrt,
+    square as square,
+    stop_gradient as stop_gradient,
+    sub as subtract,
+    tan as tan,
+    tanh as tanh,
+    div as true_divide,
+    trunc as trunc,
+)
+from symgraph.trace import spec as spec, symbolic as symbolic, trace as trace
+
+if TYPE_CHECKING:
+    from compiler import compile as compile
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The doors to the compiler, opened when they are first used."""
+    if name == "compile":
         import compiler
-        return getattr(compiler, "compile")
-    raise AttributeError(name)
+
+        globals()["compile"] = compiler.compile
+        return compiler.compile
+    raise AttributeError(f"module 'symgraph' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "compile"])

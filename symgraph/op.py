@@ -124,6 +124,16 @@ def lookup(name: str) -> Op:
     return REGISTRY[name]
 
 
+def operations() -> list[str]:
+    """The names of all operations, sorted.
+
+    >>> import symgraph as sg
+    >>> "tanh" in sg.operations()
+    True
+    """
+    return sorted(REGISTRY)
+
+
 def register(op: Op) -> Op:
     """Add a row to the table."""
     if op.name in REGISTRY:

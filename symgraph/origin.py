@@ -5,8 +5,8 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from functools import lru_cache
 from types import CodeType
 from typing import NamedTuple
 
@@ -37,7 +37,14 @@ class Origin(NamedTuple):
 # or an Origin that came out of a file or another process.
 Mark = tuple[CodeType, int] | Origin | None
 
-_override: list[Mark] = []
+class _Overrides(threading.local):
+    """The marks that nodes being built inherit; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.marks: list[Mark] = []
+
+
+_overrides = _Overrides()
 
 
 def _is_internal(filename: str) -> bool:
@@ -48,8 +55,9 @@ def _is_internal(filename: str) -> bool:
 
 def mark() -> Mark:
     """The innermost frame outside symgraph and NumPy, or the origin set by :func:`derived_from`."""
-    if _override:
-        return _override[-1]
+    inherited = _overrides.marks
+    if inherited:
+        return inherited[-1]
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
@@ -64,9 +72,11 @@ def mark() -> Mark:
 
 def resolve(place: Mark) -> Origin | None:
     """Turn what a node stores into a file and a line."""
-    if place is None or isinstance(place, Origin):
-        return place
-    code, offset = place
+    return place if place is None or isinstance(place, Origin) else _line_of(*place)
+
+
+@lru_cache(maxsize=4096)
+def _line_of(code: CodeType, offset: int) -> Origin:
     line = code.co_firstlineno
     for start, stop, at in code.co_lines():
         if start <= offset < stop and at is not None:
@@ -75,11 +85,16 @@ def resolve(place: Mark) -> Origin | None:
     return Origin(code.co_filename, line)
 
 
-@contextmanager
-def derived_from(place: Mark) -> Iterator[None]:
+class derived_from:  # noqa: N801  (reads as a verb where it is used: with derived_from(mark): ...)
     """Nodes built inside belong to `place`: gradients and rewrites keep the line of what they come from."""
-    _override.append(place)
-    try:
-        yield
-    finally:
-        _override.pop()
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Mark) -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        _overrides.marks.append(self.place)
+
+    def __exit__(self, *error: object) -> None:
+        _overrides.marks.pop()

@@ -29,8 +29,8 @@ def with_args(node: Expr, args: Sequence[Expr]) -> Expr:
     if all(a is b for a, b in zip(args, node.args, strict=True)):
         return node
     with origin.derived_from(node.marks[0] if node.marks else None):
-        if all(a.type == b.type for a, b in zip(args, node.args, strict=True)):
-            return intern(node.op, tuple(args), tuple(node.params.items()), node.type)
+        if all(a.type is b.type or a.type == b.type for a, b in zip(args, node.args, strict=True)):
+            return intern(node.op, tuple(args), node.parts, node.type)
         return build(node.op, args, node.params)
 
 
