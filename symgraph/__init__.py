@@ -91,7 +91,6 @@ from symgraph.functions import (
     pad as pad,
     polyval as polyval,
     pow as pow,
-    pow as power,
     prod as prod,
     ptp as ptp,
     ravel as ravel,
@@ -131,11 +130,9 @@ from symgraph.functions import (
 )
 from symgraph.grad import grad as grad
 from symgraph.op import operations as operations
+from symgraph.ops import elementwise as _rows
 from symgraph.ops.elementwise import (
     abs as abs,
-    abs as absolute,
-    arccos as acos,
-    arccosh as acosh,
     add as add,
     arccos as arccos,
     arccosh as arccosh,
@@ -144,13 +141,7 @@ from symgraph.ops.elementwise import (
     arctan as arctan,
     arctan2 as arctan2,
     arctanh as arctanh,
-    arcsin as asin,
-    arcsinh as asinh,
-    arctan as atan,
-    arctan2 as atan2,
-    arctanh as atanh,
     bitwise_and as bitwise_and,
-    invert as bitwise_not,
     bitwise_or as bitwise_or,
     bitwise_xor as bitwise_xor,
     cbrt as cbrt,
@@ -159,8 +150,6 @@ from symgraph.ops.elementwise import (
     cos as cos,
     cosh as cosh,
     deg2rad as deg2rad,
-    rad2deg as degrees,
-    div as divide,
     equal as equal,
     erf as erf,
     erfc as erfc,
@@ -171,7 +160,6 @@ from symgraph.ops.elementwise import (
     fabs as fabs,
     float_power as float_power,
     floor as floor,
-    floordiv as floor_divide,
     fma as fma,
     fmax as fmax,
     fmin as fmin,
@@ -200,17 +188,11 @@ from symgraph.ops.elementwise import (
     maximum as maximum,
     minimum as minimum,
     mod as mod,
-    mul as multiply,
-    neg as negative,
     not_equal as not_equal,
-    pos as positive,
     rad2deg as rad2deg,
-    deg2rad as radians,
     reciprocal as reciprocal,
-    mod as remainder,
     right_shift as right_shift,
     rint as rint,
-    expit as sigmoid,
     sign as sign,
     signbit as signbit,
     sin as sin,
@@ -219,10 +201,8 @@ from symgraph.ops.elementwise import (
     sqrt as sqrt,
     square as square,
     stop_gradient as stop_gradient,
-    sub as subtract,
     tan as tan,
     tanh as tanh,
-    div as true_divide,
     trunc as trunc,
 )
 from symgraph.trace import spec as spec, symbolic as symbolic, trace as trace
@@ -231,6 +211,29 @@ if TYPE_CHECKING:
     from compiler import compile as compile
 
 __version__ = "0.1.0"
+
+# NumPy's other names for the same operations
+absolute = _rows.abs
+acos = _rows.arccos
+acosh = _rows.arccosh
+asin = _rows.arcsin
+asinh = _rows.arcsinh
+atan = _rows.arctan
+atan2 = _rows.arctan2
+atanh = _rows.arctanh
+bitwise_not = _rows.invert
+degrees = _rows.rad2deg
+divide = _rows.div
+floor_divide = _rows.floordiv
+multiply = _rows.mul
+negative = _rows.neg
+positive = _rows.pos
+power = pow
+radians = _rows.deg2rad
+remainder = _rows.mod
+sigmoid = _rows.expit
+subtract = _rows.sub
+true_divide = _rows.div
 
 
 def __getattr__(name: str) -> Any:
