@@ -81,10 +81,27 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
                 contribution = node.op.vjp(i, bar, node, node.args, node.params)
                 if contribution is None:
                     continue
-                contribution = ar.unbroadcast(contribution, arg)
+                contribution = ar.unbroadcast(_without_ones(contribution), arg)
                 known = bars.get(arg)
                 bars[arg] = contribution if known is None else ew.add(known, contribution)
     return [bars[t] if t in bars else _zeros(t) for t in wrt]
+
+
+def _without_ones(product: Expr) -> Expr:
+    """1 * x -> x, so that the seed of ones does not stay in the formula."""
+    if product.op is ew.mul:
+        for one, x in (product.args, product.args[::-1]):
+            if _is_one(one) and x.type.shape == product.type.shape and x.type.dtype == product.type.dtype:
+                return x
+    return product
+
+
+def _is_one(x: Expr) -> bool:
+    while x.op in (ar.broadcast_to, ar.reshape):
+        (x,) = x.args
+    if x.op is ar.constant:
+        return not x.type.shape and bool(x.value == 1)
+    return x.op is ar.full and x.params["fill"] == 1
 
 
 def _zeros(target: Expr) -> Expr:
