@@ -123,7 +123,7 @@ def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer])
         namespace: dict[str, Any] = {"core": _intrinsic(name, text, scalars)}
         joined = ", ".join(names)
         exec(f"def {name}({joined}): return core(({joined},))", namespace)  # names are ours alone
-        dispatcher = njit([tuple(kinds)], nogil=True, error_model="numpy", no_cpython_wrapper=False)(namespace[name])
+        dispatcher = njit([tuple(kinds)], nogil=True, error_model="numpy", no_cfunc_wrapper=True)(namespace[name])
         entry = next(iter(dispatcher.overloads.values())).entry_point
         compilations += 1
     return Kernel(entry, sizes, text, dispatcher)
