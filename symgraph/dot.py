@@ -38,9 +38,11 @@ def quote(text: object) -> str:
     >>> print(quote('say "hi" \\N'))
     "say \"hi\" \\N"
     """
-    shown = "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in str(text)
-    )
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(
+            c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in shown
+        )
     shown = shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{_ENTITY.sub("&amp;", shown)}"'
 

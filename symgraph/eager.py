@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from symgraph import functions as fn
 from symgraph.config import recording, using_config
 from symgraph.errors import GradientError, ShapeError
 from symgraph.op import Mode, Op
@@ -120,7 +121,8 @@ class Variable(Value):
         return (self[k] for k in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"variable({str(self._data).replace(chr(10), chr(10) + ' ' * 9)})"
+        text = str(self._data).replace("\n", "\n" + " " * len("variable("))
+        return f"variable({text})"
 
     # A Variable has a value, so Python may ask for it; the answer is no longer part of the graph.
 
@@ -148,7 +150,26 @@ class Variable(Value):
         return self._array().tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.array(self._array(), dtype, copy=copy)
+        """What ``np.array([a, b])`` and ``np.asarray(v)`` take.
+
+        Where a gradient could be lost, an ndarray of objects, one Variable per element: ``np.array([a, b])`` holds
+        Variables. Plain numbers under ``no_grad()``, where a numeric dtype is asked for, and for integers and bools.
+
+        Raises:
+            TypeError: there are too many elements for that.
+        """
+        data = self._array()
+        if not recording() or dtype not in (None, np.object_) or data.dtype.kind not in "fc":
+            return np.array(data, dtype, copy=copy)
+        if data.size > _MOST_OBJECTS or copy is False:
+            raise TypeError(
+                f"np.asarray of {_called(self)} would lose what it was computed from; for its numbers write .data, to "
+                f"join Variables np.stack or np.concatenate"
+            )
+        held = np.empty(data.shape, np.object_)
+        for position in np.ndindex(data.shape):
+            held[position] = self[position] if position else self
+        return held
 
     def __reduce__(self) -> Any:
         # A copy is a leaf: what a Variable was computed from does not travel with it.
@@ -250,14 +271,14 @@ def _checked(data: Any) -> Any:
 
 
 def _called(variable: Variable) -> str:
-    return "variable(None)" if variable.name is None else f"the Variable {variable.name!r}"
+    return "the Variable" if variable.name is None else f"the Variable {variable.name!r}"
 
 
 def as_variable(value: Any) -> Variable:
-    """A Variable as it is; an array, a number or a list of numbers in a new one.
+    """A Variable as it is; an array, a number or a list of numbers in a new one; Variables in a list stacked.
 
     Raises:
-        TypeError: the value is a symbol.
+        TypeError: the value is a symbol, or no array.
 
     >>> import symgraph as sg
     >>> sg.as_variable(2.0)
@@ -267,7 +288,18 @@ def as_variable(value: Any) -> Variable:
         return value
     if getattr(value, "_mode", None) is not None:
         raise TypeError(f"as_variable: {value!r} is a {value._mode.name}; a Variable holds data")
-    return Variable(np.asarray(value))
+    found = _stacked(value)
+    if found.dtype == np.object_:
+        raise TypeError(f"as_variable: {value!r:.40} ({type(value).__name__}) is no array of numbers")
+    return found if isinstance(found, Variable) else Variable(found)
+
+
+def _stacked(value: Any) -> Any:
+    """Lists and the like as an ndarray; as a Variable where they hold Variables."""
+    array = np.asarray(value)
+    if array.dtype == np.object_ and any(isinstance(v, Variable) for v in array.flat):  # np.array([a, b])
+        return fn.reshape(fn.stack(array.ravel().tolist()), array.shape)
+    return array
 
 
 # -- functions: what a Variable was computed by ------------------------------------------------------------------------
@@ -413,7 +445,8 @@ class OpFunction(Function):
 
 _NO_PARAMS: dict[str, Any] = {}
 _ARRAYS = (Variable, _ndarray)
-_USUAL = frozenset({Variable, _ndarray, float, int})
+_USUAL = frozenset({Variable, float, int})
+_MOST_OBJECTS = 1000
 
 
 def _operand(value: Any, op: Op) -> Any:
@@ -423,7 +456,7 @@ def _operand(value: Any, op: Op) -> Any:
     mode = getattr(value, "_mode", None)
     if mode is not None:
         Variable._mode.joined(mode, op)
-    return np.asarray(value)
+    return _stacked(value)
 
 
 def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
