@@ -183,14 +183,15 @@ class Expr(Value):
         raise SymbolError(
             f"the truth of {self!r} is not known before the call: if, while, and, or cannot branch on a symbol. "
             f"Write np.where(condition, x, y); sg.cond(condition, f, g) where only one side may run; & and | instead "
-            f"of and, or"
+            f"of and, or. Where it was np.maximum or the like that asked, on an array made by np.array([x, y]), make the "
+            f"array with np.stack([x, y])"
         )
 
     def _no_value(self, wanted: str) -> SymbolError:
         return SymbolError(
             f"{wanted}() needs a value, and {self!r} has none before the call: call the compiled function and convert "
             f"its result; use NumPy's function instead of the math module's; write into np.zeros(3, like=x) instead of "
-            f"np.zeros(3)"
+            f"np.zeros(3); leave np.asarray out, or write np.asarray(x, like=x)"
         )
 
     def __float__(self) -> float:

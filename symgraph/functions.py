@@ -17,6 +17,7 @@ from symgraph.errors import ShapeError, SymbolError
 from symgraph.op import BY_NUMPY, Op
 from symgraph.ops import array as ar
 from symgraph.ops import elementwise as ew
+from symgraph.ops import guard as gd
 from symgraph.ops import reduction as rd
 from symgraph.ops.array import ALL, Slice, as_size, rank, type_of
 from symgraph.types import Opaque, broadcast_shapes
@@ -363,7 +364,9 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, **rest: Any) -> Any:
 @numpy_function(np.atleast_1d)
 def atleast_1d(*arrays: Any) -> Any:
     """Scalars as arrays of one element."""
-    results = tuple(ar.expand_dims(a, axis=(0,)) if rank(a) == 0 else a for a in map(_array, arrays))
+    results = tuple(
+        ar.expand_dims(a, axis=(0,)) if _ranked(a, "atleast_1d") == 0 else a for a in map(_array, arrays)
+    )
     return results[0] if len(results) == 1 else results
 
 
@@ -371,7 +374,7 @@ def atleast_1d(*arrays: Any) -> Any:
 def atleast_2d(*arrays: Any) -> Any:
     """Vectors as rows."""
     results = tuple(
-        ar.expand_dims(a, axis=tuple(range(2 - (rank(a) or 0)))) if (rank(a) or 0) < 2 else a
+        ar.expand_dims(a, axis=tuple(range(2 - _ranked(a, "atleast_2d")))) if _ranked(a, "atleast_2d") < 2 else a
         for a in map(_array, arrays)
     )
     return results[0] if len(results) == 1 else results
@@ -395,7 +398,8 @@ def vstack(tup: Any, **rest: Any) -> Any:
 @numpy_function(np.column_stack)
 def column_stack(tup: Any) -> Any:
     """Joined along the second axis; vectors are columns."""
-    return concatenate([ar.expand_dims(a, axis=(1,)) if rank(a) == 1 else a for a in map(_array, tup)], 1)
+    parts = [ar.expand_dims(a, axis=(1,)) if _ranked(a, "column_stack") == 1 else a for a in map(_array, tup)]
+    return concatenate(parts, 1)
 
 
 @numpy_function(np.flip)
@@ -659,6 +663,12 @@ def diag(v: Any, k: int = 0) -> Any:
     size_ = length + builtins.abs(k)
     row = np.clip(np.arange(size_) + builtins.min(k, 0), 0, builtins.max(length - 1, 0))
     return ew.where(np.eye(size_, k=k, dtype=np.bool_), ar.expand_dims(ar.take(v, row, axis=0), axis=(1,)), 0)
+
+
+@numpy_function(np.diagflat)
+def diagflat(v: Any, k: int = 0) -> Any:
+    """The matrix with the flattened array as diagonal."""
+    return diag(ravel(_array(v)), k)
 
 
 def _triangle(m: Any, mask: Callable[[int, int], Any], what: str) -> Any:
@@ -934,7 +944,7 @@ def polyval(p: Any, x: Any) -> Any:
     return y
 
 
-@numpy_function(np.real)
+@numpy_function(np.real, np.conjugate)
 def real(val: Any) -> Any:
     """The value itself: it is real."""
     return val
@@ -967,6 +977,8 @@ def pow(x1: Any, x2: Any) -> Any:  # noqa: A001
 
 
 BY_NUMPY[np.power] = pow
+BY_NUMPY[np.radians] = ew.deg2rad
+BY_NUMPY[np.degrees] = ew.rad2deg
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
@@ -982,7 +994,8 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
         return a * b
     if ra is not None and rb is not None and rb > 2:
         return tensordot(a, b, ((ra - 1,), (rb - 2,)))
-    return ar.matmul(a, b)
+    # Up to two dimensions of b, dot is the matrix product.
+    return ar.matmul(a, b if rb is not None and rb <= 2 else gd.of_rank(b, low=1, high=2, what="dot"))
 
 
 @numpy_function(np.vdot)

@@ -96,10 +96,9 @@ def symbolic(fn: Callable[..., Any], /, **specs: Any) -> tuple[Any, list[Expr]]:
             positional.append(value)
     try:
         return _released(fn(*positional, **keywords), called), inputs
-    except (SymbolError, ValueError) as error:
-        # An ndarray asked for a number, and NumPy hid the answer.
-        found = error.__cause__ if not isinstance(error, SymbolError) else error
-        if not isinstance(found, SymbolError):
+    except (SymbolError, ValueError, TypeError) as error:
+        found = _refusal(error)
+        if found is None:
             raise
         if loose and "declare" in str(found):
             found.add_note(
@@ -109,6 +108,20 @@ def symbolic(fn: Callable[..., Any], /, **specs: Any) -> tuple[Any, list[Expr]]:
         if found is error:
             raise
         raise found from None
+
+
+def _refusal(error: Exception) -> SymbolError | None:
+    """What a symbol refused, where that is what the error comes from."""
+    if isinstance(error, SymbolError):
+        return error
+    if isinstance(error.__cause__, SymbolError):  # an ndarray asked for a number, and NumPy hid the answer
+        return error.__cause__
+    if isinstance(error, TypeError) and any(sign in str(error) for sign in ("dtype('O')", "safely coerced", "Traced")):
+        return SymbolError(
+            f"a function that needs numbers got an ndarray of symbols ({error}); make the array with np.stack([x, y]) "
+            f"instead of np.array([x, y]); sg.operations() lists what is available on symbols"
+        )
+    return None
 
 
 def _parameters(fn: Callable[..., Any], called: str) -> dict[str, inspect.Parameter]:

@@ -29,7 +29,7 @@ from symgraph.ops import elementwise as ew
 from symgraph.ops.update import Casting
 from symgraph.ops.update import index_update as _index_update
 from symgraph.types import ArrayType, Opaque, Shape
-from symgraph.value import Value, _power, gathered_axis, parse_key
+from symgraph.value import Picks, Value, _power, merged_axes, parse_key
 
 _WHOLE = (Ellipsis,)
 
@@ -42,8 +42,8 @@ def index_update(x: Any, key: Any, v: Any) -> Any:
 
     Args:
         x: a symbol.
-        key: ints, slices, None, Ellipsis and at most one list, range or array of ints, all constant; or a mask of
-            bools, which may be a symbol.
+        key: ints, slices, None, Ellipsis, lists, ranges and arrays of ints, all constant; or a mask of bools, which
+            may be a symbol.
         v: what NumPy would accept: it is spread over the part, and converted to the dtype of x. Under a mask that is
             a symbol, or has several dimensions, it may not depend on which elements the mask picks.
 
@@ -60,11 +60,10 @@ def index_update(x: Any, key: Any, v: Any) -> Any:
     mask = _mask(key)
     if mask is not None:
         return _masked(x, mask, v)
-    entries, gathered = parse_key(key)
-    if gathered is not None:
-        position, indices = gathered
+    entries, arrays = parse_key(key)
+    if arrays:
         part = x if all(e in (ar.ALL, Ellipsis) for e in entries) else ar.getitem(x, index=entries)
-        v = _picked(part, indices, gathered_axis(entries, position), v)
+        v = _picked(merged_axes(part, entries, arrays), v)
     return _index_update(x, _fitted(v, x, entries), index=entries, casting="unsafe")
 
 
@@ -108,35 +107,37 @@ def _masked(x: Expr, mask: Any, v: Any) -> Any:
     return _index_update(x, ew.where(mask, v, x), index=_WHOLE, casting="unsafe")
 
 
-def _picked(part: Any, indices: Any, axis: int, v: Any) -> Any:
-    """`part` after v was written at a list of positions along an axis."""
-    if isinstance(indices, Value) or np.ndim(indices) != 1:
-        raise SymbolError(
-            "x[i] = v needs constant indices, at most one list of them; write x = np.where(np.arange(n) == i, v, x)"
-        )
+def _picked(picks: Picks, v: Any) -> Any:
+    """The part of x that an index with index arrays looks at, after v was written."""
+    part, axis = picks.part, picks.axis
     shape = list(_declared(part, "a write at a list of indices"))
     axis = axis % len(shape)
     size = shape[axis]
+    if isinstance(picks.indices, Value):
+        raise SymbolError("x[i] = v needs constant indices; write x = np.where(np.arange(n) == i, v, x)")
     if not isinstance(size, int):
         raise SymbolError(
             f"a write at a list of indices needs the length of axis {axis}: declare it as an int, or write one index "
             f"at a time: x[0] = ...; x[-1] = ..."
         )
-    outside = [int(i) for i in indices if not -size <= i < size]
-    if outside:
-        raise OutOfBoundsError(f"index {outside[0]} is out of bounds for axis {axis} with size {size}")
-    source, written = np.zeros(size, np.int64), np.zeros(size, np.bool_)
-    if len(indices) == 0:
-        return part
-    source[indices], written[indices] = np.arange(len(indices)), True  # the last of equal indices wins
+    indices = np.asarray(picks.indices)
+    outside = indices[(indices < -size) | (indices >= size)]
+    if outside.size:
+        raise OutOfBoundsError(f"index {outside.flat[0]} is out of bounds for axis {axis} with size {size}")
     v = as_expr(v)
     dtype = ar.type_of(part).dtype
     if dtype is not None and v.type.dtype != dtype:
         v = ew.cast(v, dtype=dtype.str)
-    spread = ar.broadcast_to(v, shape=(*shape[:axis], len(indices), *shape[axis + 1:]))
-    return ew.where(
-        written.reshape(-1, *(1,) * (len(shape) - axis - 1)), ar.take(spread, source, axis=axis), part,
-    )
+    spread = ar.broadcast_to(v, shape=(*shape[:axis], *indices.shape, *shape[axis + 1:]))
+    spread = ar.reshape(spread, shape=(*shape[:axis], indices.size, *shape[axis + 1:]))
+    if indices.size:
+        source, written = np.zeros(size, np.int64), np.zeros(size, np.bool_)
+        source[indices.ravel()], written[indices.ravel()] = np.arange(indices.size), True  # the last of equals wins
+        mask = written.reshape(-1, *(1,) * (len(shape) - axis - 1))
+        part = ew.where(mask, ar.take(spread, source, axis=axis), part)
+    if not picks.source:
+        return part
+    return ar.moveaxis(ar.reshape_like(part, picks.apart), source=picks.target, destination=picks.source)
 
 
 def _declared(x: Any, what: str) -> Shape:
@@ -236,7 +237,7 @@ class Traced(Value):
         place._expr, place._base = new, None
 
     def _assign(self, value: Any, casting: Casting) -> None:
-        self._hold(_index_update(self.expr, value, index=_WHOLE, casting=casting))
+        self._hold(_index_update(self.expr, as_expr(value), index=_WHOLE, casting=casting))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, Traced) and _mask(key) is None and value._is_part(self, key):
@@ -244,8 +245,8 @@ class Traced(Value):
         self._hold(index_update(self.expr, key, value))
 
     def _is_part(self, base: Traced, key: Any) -> bool:
-        entries, gathered = parse_key(key)
-        if gathered is not None:
+        entries, arrays = parse_key(key)
+        if arrays:
             return False
         if self is base:
             return all(e in (ar.ALL, Ellipsis) for e in entries)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from symgraph.types import Opaque
 
 _REDUCTIONS = {
     np.add: fn.sum, np.multiply: fn.prod, np.maximum: fn.max, np.minimum: fn.min,
-    np.logical_or: fn.any, np.logical_and: fn.all,
+    np.logical_or: fn.any, np.logical_and: fn.all, np.logaddexp: fn.logsumexp,
 }
 
 
@@ -222,7 +223,8 @@ class Value:
             raise SymbolError(
                 f"{self!r} cannot become an ndarray: it has no value before the call. Instead of np.array([x, y]) "
                 f"write np.stack([x, y]); leave np.asarray out, or write np.asarray(x, like=x); write into "
-                f"np.zeros_like(x) or np.zeros(3, like=x) instead of np.zeros(3); index sg.constant(table)[i] instead of table[i]"
+                f"np.zeros_like(x) or np.zeros(3, like=x) instead of np.zeros(3); index sg.constant(table)[i] instead of "
+                f"table[i]"
             )
         held: Any = np.empty(shape, np.object_)
         for position in np.ndindex(*shape):
@@ -293,19 +295,15 @@ BY_NAME: dict[str, Any] = {
 }
 
 
-def _key_entries(key: Any) -> list[Any]:
-    return list(key) if isinstance(key, tuple) else [key]
-
-
-def parse_key(key: Any) -> tuple[ar.Index, tuple[int, Any] | None]:
-    """A key of ``x[key]`` as a basic index, and where an index array stands in it: its position, and the indices.
+def parse_key(key: Any) -> tuple[ar.Index, dict[int, Any]]:
+    """A key of ``x[key]`` as a basic index, and the index arrays in it by their position in that index.
 
     Raises:
         SymbolError, OutOfBoundsError: for what is not an index, or has no fixed shape.
     """
     entries: list[Any] = []
-    gathered: tuple[int, Any] | None = None
-    for entry in _key_entries(key):
+    arrays: dict[int, Any] = {}
+    for entry in list(key) if isinstance(key, tuple) else [key]:
         if entry is None or entry is Ellipsis:
             entries.append(entry)
         elif isinstance(entry, slice):
@@ -313,39 +311,82 @@ def parse_key(key: Any) -> tuple[ar.Index, tuple[int, Any] | None]:
         elif isinstance(entry, int | np.integer) and not isinstance(entry, bool):
             entries.append(int(entry))
         else:
-            if gathered is not None:
-                raise SymbolError(
-                    "getitem: two index arrays in one index pick pairs, which is not available on symbols; "
-                    "index one axis at a time: x[rows][:, columns]"
-                )
-            gathered = len(entries), _indices(entry)
+            arrays[len(entries)] = _indices(entry)
             entries.append(ar.ALL)
     if sum(e is Ellipsis for e in entries) > 1:
         raise OutOfBoundsError("getitem: an index can only have a single ellipsis ('...')")
-    return tuple(entries), gathered
-
-
-def gathered_axis(entries: ar.Index, position: int) -> int:
-    """The axis of ``x[entries]`` along which the index array at `position` picks."""
-    if Ellipsis in entries[:position]:
-        return -sum(e is None or isinstance(e, Slice) for e in entries[position:])
-    return sum(e is None or isinstance(e, Slice) for e in entries[:position])
+    return tuple(entries), arrays
 
 
 def index(x: Any, key: Any) -> Any:
-    """``x[key]``: ints, slices, None, Ellipsis; one list, range, integer or boolean array, or integer symbol.
+    """``x[key]``: ints, slices, None, Ellipsis; lists, ranges, integer arrays, integer symbols, constant masks.
 
     Raises:
         SymbolError: for a key whose result has no fixed shape.
         OutOfBoundsError: for an int outside a fixed axis.
     """
-    entries, gathered = parse_key(key)
+    entries, arrays = parse_key(key)
     plain = all(e in (ar.ALL, Ellipsis) for e in entries)
-    result = x if plain else ar.getitem(x, index=entries)
-    if gathered is None:
-        return result
-    position, indices = gathered
-    return ar.take(result, indices, axis=gathered_axis(entries, position))
+    part = x if plain else ar.getitem(x, index=entries)
+    if not arrays:
+        return part
+    picks = merged_axes(part, entries, arrays)
+    return ar.take(picks.part, picks.indices, axis=picks.axis)
+
+
+class Picks(NamedTuple):
+    """One index array for one axis, made from several: `part` with the axes moved together and merged into `axis`."""
+
+    part: Any
+    indices: Any
+    axis: int
+    apart: Any  # part before its axes were merged
+    source: tuple[int, ...]  # where the axes were
+    target: tuple[int, ...]  # and where they are in `apart`
+
+
+def merged_axes(part: Any, entries: ar.Index, arrays: Mapping[int, Any]) -> Picks:
+    """What to pick along one axis of ``x[entries]``, for index arrays at positions in `entries`.
+
+    As in NumPy, the picked axes stand where the index arrays stand, or first where slices stand between those.
+    """
+    axes = [_axis_at(entries, position) for position in arrays]
+    among = [k for k, e in enumerate(entries) if k in arrays or isinstance(e, int)]
+    together = among[-1] - among[0] + 1 == len(among)
+    if len(axes) == 1 and (together or axes[0] == 0):
+        (indices,) = arrays.values()
+        return Picks(part, indices, axes[0], part, (), ())
+    shape = ar.type_of(part).shape
+    if isinstance(shape, Opaque):
+        raise SymbolError("getitem: several index arrays need the shape; declare it, or index one axis at a time")
+    source = tuple(axis % len(shape) for axis in axes)
+    first = source[0] if together else 0
+    target = tuple(range(first, first + len(axes)))
+    apart = part if source == target else ar.moveaxis(part, source=source, destination=target)
+    if len(axes) == 1:
+        return Picks(apart, *arrays.values(), 0, apart, source, target)
+    sizes = ar.type_of(apart).shape
+    assert not isinstance(sizes, Opaque)
+    merged = ar.reshape(apart, shape=(*sizes[:first], math.prod(sizes[a] for a in target), *sizes[first + len(axes):]))
+    flat: Any = 0
+    inside: Any = True
+    for axis, indices in zip(target, arrays.values(), strict=True):
+        size = ar.size(apart, axis=axis)
+        size = ar.as_size(size) if isinstance(sizes[axis], int) else size
+        inside = ew.logical_and(inside, ew.logical_and(ew.less(indices, size), ew.greater_equal(indices, -size)))
+        flat = flat * size + ew.where(ew.less(indices, 0), indices + size, indices)
+    if isinstance(inside, np.ndarray) and not inside.all():
+        raise OutOfBoundsError(f"getitem: an index is out of bounds for axes of shape {sizes[first:first + len(axes)]}")
+    # A pair with one index outside must not reach another element.
+    flat = flat if isinstance(inside, np.ndarray) else ew.where(inside, flat, ar.size(merged, axis=first))
+    return Picks(merged, flat, first, apart, source, target)
+
+
+def _axis_at(entries: ar.Index, position: int) -> int:
+    """The axis of ``x[entries]`` that the slice at `position` gives."""
+    if Ellipsis in entries[:position]:
+        return -sum(e is None or isinstance(e, Slice) for e in entries[position:])
+    return sum(e is None or isinstance(e, Slice) for e in entries[:position])
 
 
 def _bound(value: Any) -> int:
@@ -367,7 +408,7 @@ def _indices(entry: Any) -> Any:
     array = np.asarray(entry)
     if array.dtype == np.bool_:
         if array.ndim != 1:
-            raise SymbolError("getitem: a constant mask must have one dimension")
+            raise SymbolError("getitem: a constant mask of several dimensions picks pairs; write x[np.nonzero(mask)]")
         return np.nonzero(array)[0]
     if array.size == 0:
         array = array.astype(np.int64)
