@@ -69,6 +69,7 @@ class Module:
     def __init__(self, name: str, sizes: Sequence[Size]) -> None:
         self.name = name
         self.slots = {size: k for k, size in enumerate(sizes)}
+        self.places: dict[Buffer, int] = {}
         self.declarations: dict[str, str] = {}
         self.functions: list[str] = []
         self.helpers: set[str] = set()
@@ -244,8 +245,11 @@ class NestWriter:
         self.checks = any(isinstance(s, Check) for s in nest.body)
 
     def pointer(self, buffer: Buffer) -> str:
-        """The parameter for a buffer."""
-        return self.parameters.setdefault(buffer, f"%{buffer.name}")
+        """The parameter for a buffer; single elements lie side by side behind one parameter."""
+        name = self.parameters.setdefault(buffer, f"%{buffer.name}")
+        if buffer.role == "slot":
+            return self.body.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
+        return name
 
     def write(self) -> tuple[str, list[Buffer]]:
         """The function's text, and the buffers it takes."""
@@ -287,8 +291,10 @@ class NestWriter:
         body.do("ret void")
         parameters = [
             f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
-            for b, p in self.parameters.items()
+            for b, p in self.parameters.items() if b.role != "slot"
         ]
+        if any(b.role == "slot" for b in self.parameters):
+            parameters.append("ptr noalias %slots")
         parameters += [f"i64 %n{k}" for k in self.module.slots.values()]
         if self.checks:
             parameters.append("ptr noalias %status")
@@ -624,7 +630,10 @@ exit:
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     """The module's text; `sizes` are the values of the sizes array, in order."""
     module = Module(name, sizes)
+    module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
     main = Body(module)
+    if module.places:
+        main.do(f"%slots = alloca [{8 * len(module.places)} x i8], align 8")
     for k in module.slots.values():
         at = main.let(f"getelementptr inbounds i64, ptr %sizes, i64 {k}")
         main.do(f"%n{k} = load i64, ptr {at}")
@@ -632,23 +641,27 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     main.do("store i64 0, ptr %status")
     size_arguments = [f"i64 %n{k}" for k in module.slots.values()]
     last_use: dict[Buffer, int] = {}
+    used_by_products: set[Buffer] = set()
     pieces: list[tuple[list[Buffer], Callable[[], None]]] = []
     for number, step in enumerate(program.steps):
         if isinstance(step, Nest):
             writer = NestWriter(module, step, f"{name}_nest{number}")
             text, buffers = writer.write()
             module.functions.append(text)
-            arguments = [_argument(b) for b in buffers] + size_arguments + (["ptr %status"] if writer.checks else [])
+            arguments = [_argument(b) for b in buffers if b.role != "slot"]
+            arguments += ["ptr %slots"] if len(arguments) < len(buffers) else []
+            arguments += size_arguments + (["ptr %status"] if writer.checks else [])
             line = f"call void @{name}_nest{number}({', '.join(arguments)})"
             pieces.append((buffers, lambda line=line: main.do(line)))  # type: ignore[misc]
         else:
             buffers = [step.a[0], step.b[0], step.c[0]]
+            used_by_products.update(buffers)
             pieces.append((buffers, lambda step=step, n=number: _call_product(main, module, step, n, blas)))  # type: ignore[misc]
         for buffer in buffers:
             last_use[buffer] = number
-    for buffer in program.temporaries:
-        if buffer.role == "slot" and buffer in last_use:
-            main.do(f"%{buffer.name} = alloca {memory_type(buffer.dtype)}")
+    for buffer, place in module.places.items():
+        if buffer in used_by_products:
+            main.do(f"%{buffer.name} = getelementptr inbounds i8, ptr %slots, i64 {8 * place}")
     live: set[Buffer] = set()
     order: list[Buffer] = []
     for number, (buffers, call) in enumerate(pieces):

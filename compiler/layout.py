@@ -68,6 +68,8 @@ def strides(shape: Shape) -> list[Size]:
 
 def linear(shape: Shape, index: Index) -> Address:
     """The element's number in C order."""
+    if not shape:
+        return ZERO
     return total([
         affine(i, step, 0) for i, step, size in zip(index, strides(shape), shape, strict=True) if size != 1
     ])
@@ -112,6 +114,8 @@ def memory_base(node: Expr) -> Expr:
 
 def broadcast_index(shape: Shape, out: Shape, index: Index) -> Index:
     """The index of an operand of shape `shape`, for an element of a result of shape `out`."""
+    if shape == out:
+        return index
     shift = len(out) - len(shape)
     return tuple(ZERO if size == 1 else index[axis + shift] for axis, size in enumerate(shape))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from symgraph.ops import array as ar
 from symgraph.ops.elementwise import operand_dtypes
 from symgraph.types import Shape
 
-STRAIGHT_LIMIT, NEST_LIMIT = 128, 512
+STRAIGHT_LIMIT, NEST_LIMIT = 256, 512
 """Tasks in one nest without and with loops; a longer one is cut, which keeps the time LLVM takes linear."""
 
 FLOAT64 = np.dtype(np.float64)
@@ -45,9 +46,11 @@ class Task:
     level: int = 0
     nest: tuple[object, ...] = ()
     places: list[Place] = field(default_factory=list)
+    direct: list[bool] = field(default_factory=list)  # whether a place is what the same iteration computes
 
 
-def loops_of(shape: Shape, order: Sequence[int] | None = None) -> tuple[tuple[Size, ...], Index]:
+@lru_cache(maxsize=4096)
+def loops_of(shape: Shape, order: tuple[int, ...] | None = None) -> tuple[tuple[Size, ...], Index]:
     """The loops over a shape (axes of size 1 need none), and the element they stand for."""
     axes = [a for a in (range(len(shape)) if order is None else order) if shape[a] != 1]
     index = [ZERO] * len(shape)
@@ -62,7 +65,8 @@ def in_registers(place: Place, task: Task) -> bool:
     if place.index is None or base.op.kind != "elementwise" and base.op is not ar.take:
         return False
     loops, index = loops_of(shape_of(base))
-    return loops == task.loops and place.index == index and not task.order
+    same = place.index is index or place.index == index
+    return same and not task.order and (loops is task.loops or loops == task.loops)
 
 
 class Scheduler:
@@ -144,8 +148,9 @@ class Scheduler:
         for task in made:
             task.places = [locate(a, index) for a, index in task.accesses]
             levels = [0]
-            for place in task.places:
-                levels.append(self._ready(place.base) + (0 if in_registers(place, task) else 1))
+            task.direct = [in_registers(place, task) for place in task.places]
+            for place, direct in zip(task.places, task.direct, strict=True):
+                levels.append(self._ready(place.base) + (not direct))
             for whole in self._whole_operands(node):
                 levels.append(self._ready(whole) + 1)
             task.level = max(levels)
@@ -160,7 +165,10 @@ class Scheduler:
 
     def _ready(self, base: Expr) -> int:
         """The level after which a value is there; -1 for what comes with the call."""
-        return -1 if base.op.kind == "source" else max(t.level for t in self.by_node[base])
+        if base.op.kind == "source":
+            return -1
+        tasks = self.by_node[base]
+        return tasks[0].level if len(tasks) == 1 else max(t.level for t in tasks)
 
     def _sink(self, order: Sequence[Expr]) -> None:
         """Move elementwise tasks to the level of their first use, where all uses are in loops like theirs."""
@@ -175,10 +183,10 @@ class Scheduler:
             if node.op.kind == "elementwise" and node not in fixed and node in first_use:
                 tasks[0].level = max(tasks[0].level, first_use[node])
             for task in tasks:
-                for place in task.places:
+                for place, direct in zip(task.places, task.direct, strict=True):
                     if place.base.op.kind != "elementwise":
                         continue
-                    if in_registers(place, task):
+                    if direct:
                         first_use[place.base] = min(first_use.get(place.base, task.level), task.level)
                     else:
                         fixed.add(place.base)
@@ -200,11 +208,9 @@ class Scheduler:
             if node.op.kind != "elementwise" and node.op is not ar.take:
                 stored.add(node)
             stored.update(self._whole_operands(node))
-            for place in task.places:
+            for place, direct in zip(task.places, task.direct, strict=True):
                 base = place.base
-                if base.op.kind != "source" and not (
-                    in_registers(place, task) and self.by_node[base][0].nest == task.nest
-                ):
+                if base.op.kind != "source" and not (direct and self.by_node[base][0].nest == task.nest):
                     stored.add(base)
         return stored
 
@@ -252,7 +258,7 @@ class Scheduler:
         """The k-th access of a task, in a dtype."""
         place = task.places[k]
         base = place.base
-        if base in env and in_registers(place, task):
+        if task.direct[k] and base in env:
             value = env[base]
         elif base.op is ar.constant and not shape_of(base):
             return m.const(base.value, dtype or _dtype(base))
