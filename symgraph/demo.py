@@ -7,6 +7,8 @@ computes and records, and ``backward()`` walks the record. Both networks start a
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 import sys
 import time
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import symgraph as sg
+from symgraph.errors import RendererError
 
 Array = NDArray[np.float64]
 Gradient = Callable[..., tuple[float, dict[str, Array]]]
@@ -64,7 +67,8 @@ def define_by_run(x: Array, y: Array, **parameters: Array) -> tuple[float, dict[
     variables = {name: sg.Variable(value) for name, value in parameters.items()}
     result = loss(x, y, **variables)
     result.backward()
-    return float(result.data), {name: variable.grad.data for name, variable in variables.items()}
+    gradients = {name: variable.grad for name, variable in variables.items()}
+    return float(result.data), {name: g.data for name, g in gradients.items() if g is not None}
 
 
 # -- data and training -------------------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ def load_digits() -> Digits:
 
 
 def batches(data: Digits) -> Iterator[tuple[Array, Array]]:
-    """Images and their one-hot labels, for ever: all of them in a new order, then again. The last of a round is short."""
+    """Images and their one-hot labels, for ever: all in a new order, then again. The last batch of a round is short."""
     rng = np.random.default_rng(SEED)
     one_hot = np.eye(DIGITS)
     while True:
@@ -132,8 +136,8 @@ class Training:
 
     @property
     def step_seconds(self) -> float:
-        """The median step."""
-        return statistics.median(self.seconds)
+        """The median step, without the first, which may compile."""
+        return statistics.median(self.seconds[1:] or self.seconds)
 
     def accuracy(self, data: Digits) -> float:
         """The share of test images whose highest score is the right digit's. `scores` on arrays is plain NumPy."""
@@ -157,3 +161,122 @@ def progress(done: int, steps: int, value: float, stream: TextIO) -> None:
         end = "\n" if done == steps else ""
         stream.write(f"\r[{bar:<30}] step {done}/{steps}  loss {value:.4f}{end}")
         stream.flush()
+
+
+# -- the comparison ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `run` found; modes are named "compiled" and "define-by-run"."""
+
+    steps: int
+    trainings: dict[str, Training]
+    accuracy: dict[str, float]
+    compile_seconds: float
+    nodes: tuple[int, int]
+    files: tuple[Path, ...]
+    missing: str
+
+    @property
+    def difference(self) -> float:
+        """The largest relative difference between the two modes' losses, over all steps."""
+        one, other = (np.array(t.losses) for t in self.trainings.values())
+        return float(np.max(np.abs(one - other) / np.abs(other)))
+
+    @property
+    def paid_after(self) -> int | None:
+        """How many steps it takes until compiling has saved the time it cost; None where it never does."""
+        compiled, by_run = (t.step_seconds for t in self.trainings.values())
+        return math.ceil(self.compile_seconds / (by_run - compiled)) if by_run > compiled else None
+
+
+def nodes(compiled: Any) -> tuple[int, int]:
+    """How many nodes the graph of loss and gradients has before and after optimisation."""
+    from compiler import Graph
+    from compiler.pictures import optimised
+
+    variant = compiled.variant_with_grad()
+    return len(Graph(variant.typed.outputs)), len(Graph(optimised(variant)))
+
+
+def draw(compiled: Any, out: Path) -> tuple[tuple[Path, ...], str]:
+    """Write the formula, and formula and gradients side by side, as DOT and SVG; the files, and what is missing."""
+    out.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    missing = ""
+    for name, stage in (("loss", "before"), ("loss-and-gradients", "joint")):
+        path = out / f"{name}.dot"
+        path.write_text(compiled.to_dot(stage=stage) + "\n", encoding="utf-8")
+        files.append(path)
+        try:
+            compiled.plot(path.with_suffix(".svg"), stage=stage)
+            files.append(path.with_suffix(".svg"))
+        except RendererError as error:
+            missing = str(error)
+    return tuple(files), missing
+
+
+def run(steps: int, out: Path, stream: TextIO = sys.stderr) -> Outcome:
+    """Train both networks side by side, and write the graph into the directory `out`.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        OSError: the pictures cannot be written.
+    """
+    data = load_digits()
+    start = time.perf_counter()
+    compiled, gradient = define_and_run()
+    building = time.perf_counter() - start
+    trainings = {
+        "compiled": Training(gradient, first_parameters()),
+        "define-by-run": Training(define_by_run, first_parameters()),
+    }
+    for k, (x, y) in enumerate(itertools.islice(batches(data), steps), 1):
+        for training in trainings.values():
+            training.step(x, y)
+        progress(k, steps, training.losses[-1], stream)
+    first = trainings["compiled"].seconds[0]  # the call that compiled
+    files, missing = draw(compiled, out)
+    return Outcome(
+        steps=steps,
+        trainings=trainings,
+        accuracy={mode: training.accuracy(data) for mode, training in trainings.items()},
+        compile_seconds=building + max(0.0, first - trainings["compiled"].step_seconds),
+        nodes=nodes(compiled),
+        files=files,
+        missing=missing,
+    )
+
+
+def report(outcome: Outcome) -> str:
+    """What a reader wants to know, as text."""
+    compiled, by_run = outcome.trainings.values()
+    rows = [
+        ("", *outcome.trainings),
+        ("loss of the last batch", *(f"{t.losses[-1]:.6f}" for t in (compiled, by_run))),
+        ("test accuracy", *(f"{share:.1%}" for share in outcome.accuracy.values())),
+        ("time per step", *(f"{t.step_seconds * 1e6:,.0f} µs" for t in (compiled, by_run))),
+    ]
+    lines = [f"{label:24}{one:>15}{other:>15}" for label, one, other in rows]
+    before, after = outcome.nodes
+    paid = "never: a compiled step is no faster here"
+    if outcome.paid_after is not None:
+        paid = f"after {outcome.paid_after:,} steps"
+        paid += "" if outcome.paid_after <= outcome.steps else f"; this run made {outcome.steps:,}"
+    facts = [
+        ("largest difference", f"{outcome.difference:.1e} of the loss, over {outcome.steps:,} steps in both modes"),
+        ("graph with gradients", f"{before} nodes before optimisation, {after} after"),
+        ("compile time", f"{outcome.compile_seconds:.2f} s, with the start of the compiler"),
+        ("compiling has paid", paid),
+        ("written", ", ".join(map(str, outcome.files))),
+    ]
+    return "\n".join([*lines, "", *(f"{label:24}{text}" for label, text in facts), outcome.missing]).rstrip()
+
+
+def main(steps: int, out: Path) -> None:
+    """Run, and print the report."""
+    weights = sum(math.prod(shape) for shape in SHAPES.values())
+    layers = f"{PIXELS}-{HIDDEN}-{DIGITS}"
+    print(f"handwritten digits: a {layers} network, {weights:,} weights, {steps:,} steps of up to {BATCH} images")
+    print(report(run(steps, out)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 import zipfile
@@ -48,7 +49,7 @@ def imports_of(path: Path) -> list[tuple[str, bool, int]]:
 
 
 def test_imports_are_told_apart() -> None:
-    code = "import a\nfrom . import b\nif TYPE_CHECKING:\n    import c\ndef f():\n    from d.e import g\nclass C:\n    import h"
+    code = "import a\nfrom . import b\nif TYPE_CHECKING: import c\ndef f(): from d.e import g\nclass C: import h"
     found = {(module, runs) for module, runs, _ in imports(ast.parse(code), "p")}
     assert found == {("a", True), ("p.", True), ("c", False), ("d.e", False), ("h", True)}
 
@@ -108,7 +109,7 @@ def test_formulas_and_gradients_need_no_compiler() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-# -- rows ----------------------------------------------------------------------------------------------------------------
+# -- rows --------------------------------------------------------------------------------------------------------------
 
 KINDS = {"elementwise", "reduction", "view", "contraction", "gather", "scatter", "source"}
 ROWS = list(REGISTRY.values())
@@ -140,7 +141,7 @@ def test_a_row_that_lacks_a_field_fails() -> None:
            domain=())  # type: ignore[call-arg]  # fmt: skip
 
 
-# -- what is shipped -----------------------------------------------------------------------------------------------------
+# -- what is shipped ---------------------------------------------------------------------------------------------------
 
 
 def test_the_wheel_holds_the_two_packages_and_their_types(tmp_path: Path) -> None:
@@ -153,5 +154,11 @@ def test_the_wheel_holds_the_two_packages_and_their_types(tmp_path: Path) -> Non
 
 
 def test_public_names_are_documented() -> None:
-    bare = [n for n in sg.__all__ if callable(getattr(sg, n)) and not (getattr(sg, n).__doc__ or "").strip()]
-    assert not bare
+    public = {name: value for name, value in vars(sg).items() if not name.startswith("_") and callable(value)}
+    assert len(public) > 100
+    assert not [name for name, value in public.items() if not (value.__doc__ or "").strip()]
+
+
+def test_there_is_one_version() -> None:
+    assert importlib.metadata.version("symgraph-compiler") == sg.__version__
+    assert f"## {sg.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The README holds what it says: its code runs and prints what it claims, its commands are CI's, its links lead somewhere."""
+"""The README is true: its code gives what it claims, its commands are CI's, its links lead somewhere."""
 
 from __future__ import annotations
 
