@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import subprocess
 import sys
 import zipfile
@@ -146,6 +145,7 @@ def test_a_row_that_lacks_a_field_fails() -> None:
 
 def test_the_wheel_holds_the_two_packages_and_their_types(tmp_path: Path) -> None:
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    assert Path(wheel).name.startswith(f"symgraph_compiler-{sg.__version__}-")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"symgraph", "compiler"}
@@ -159,6 +159,5 @@ def test_public_names_are_documented() -> None:
     assert not [name for name, value in public.items() if not (value.__doc__ or "").strip()]
 
 
-def test_there_is_one_version() -> None:
-    assert importlib.metadata.version("symgraph-compiler") == sg.__version__
+def test_the_changelog_tells_of_this_version() -> None:
     assert f"## {sg.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
