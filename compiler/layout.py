@@ -18,6 +18,7 @@ from symgraph.dims import Size
 from symgraph.expr import Expr, as_expr, toposort
 from symgraph.ops import array as ar
 from symgraph.ops import elementwise as ew
+from symgraph.ops import reduction as rd
 from symgraph.types import Opaque, Shape
 
 Index = tuple[Address, ...]
@@ -164,25 +165,53 @@ def _product(node: Expr, args: list[Expr]) -> Expr:
         wide = [as_expr(ew.cast(a, dtype="<i8")) for a in args]
         return as_expr(ew.not_equal(_product(as_expr(ar.matmul(*wide)), wide), 0))
     args = [a if a.type.dtype == dtype else as_expr(ew.cast(a, dtype=dtype.str)) for a in args]
+    a, b = ar.row_matrix(args[0]), ar.col_matrix(args[1])
+    if 1 in (shape_of(a)[-2], shape_of(a)[-1], shape_of(b)[-1]):
+        product = _vector_product(a, b)
+        product = product if product.type.dtype == dtype else as_expr(ew.cast(product, dtype=dtype.str))
+        return product if product.type.shape == node.type.shape else as_expr(ar.reshape(product, shape=node.type.shape))
     return as_expr(ar.matmul(*(_operand(a) for a in args)))
+
+
+def _vector_product(a: Expr, b: Expr) -> Expr:
+    """A product with a vector, or an outer product: nothing is used twice, so it is a loop that fuses with others.
+
+    The loop runs along the matrix as it lies in memory.
+    """
+    if shape_of(a)[-1] == 1:
+        return as_expr(ew.mul(a, b))
+    swapped = -1, -2
+    if shape_of(b)[-1] == 1:
+        if _steps(a)[-1] == 1 or shape_of(a)[-2] == 1:
+            return as_expr(rd.sum(ew.mul(a, ar.swapaxes(b, axes=swapped)), axis=(-1,), keepdims=True))
+        return as_expr(ar.expand_dims(rd.sum(ew.mul(ar.swapaxes(a, axes=swapped), b), axis=(-2,), keepdims=False), axis=(-1,)))
+    if _steps(b)[-1] == 1:
+        return as_expr(rd.sum(ew.mul(ar.swapaxes(a, axes=swapped), b), axis=(-2,), keepdims=True))
+    return as_expr(ar.expand_dims(rd.sum(ew.mul(a, ar.swapaxes(b, axes=swapped)), axis=(-1,), keepdims=False), axis=(-2,)))
+
+
+def _steps(node: Expr) -> list[Size]:
+    """How far apart neighbours along each axis lie in memory; 0 along an axis of size 1."""
+    shape = shape_of(node)
+    place = locate(node, tuple(variable(k) for k in range(len(shape))))
+    address = place.number if place.index is None else linear(shape_of(place.base), place.index)
+    assert address is not None
+    return [0 if size == 1 else dict(address.terms).get(k, 0) for k, size in enumerate(shape)]
 
 
 def _operand(node: Expr) -> Expr:
     """A matrix as it is where its rows or its columns lie side by side, else a copy."""
     shape = shape_of(node)
-    index = tuple(variable(k) for k in range(len(shape)))
     base = node
     while base.op.kind == "view" and index_map(base) is not None:
         base = base.args[0]
     if not in_memory(memory_base(base)):
         return as_expr(ar.contiguous(node))
-    place = locate(node, index)
-    address = place.number if place.index is None else linear(shape_of(place.base), place.index)
-    assert address is not None
-    steps = [dict(address.terms).get(k, 0) for k in range(len(shape))][-2:]
-    unit = any(step == 1 or size == 1 for step, size in zip(steps, shape[-2:], strict=True))
-    positive = all(not isinstance(s, int) or s > 0 or size == 1 for s, size in zip(steps, shape[-2:], strict=True))
-    return node if unit and positive and len(steps) == min(2, len(shape)) else as_expr(ar.contiguous(node))
+    steps = _steps(node)[-2:]
+    matrix = list(zip(steps, shape[-2:], strict=True))
+    unit = any(step == 1 or size == 1 for step, size in matrix)
+    forward = all(size == 1 or not isinstance(step, int) or step > 0 for step, size in matrix)
+    return node if unit and forward else as_expr(ar.contiguous(node))
 
 
 def elements(node: Expr) -> Size:
