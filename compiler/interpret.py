@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from compiler.arguments import convert, size_values
 from symgraph import dims
-from symgraph.errors import SymgraphError
+from symgraph.errors import ArgumentError, SymgraphError
 from symgraph.expr import Expr, format_expr, map_dims, toposort
 from symgraph.ops import array as ar
-from symgraph.types import Opaque
+from symgraph.types import weak_scalar
 
 
 def interpret(
-    outputs: Sequence[Expr], inputs: Mapping[str, Any], tap: Callable[[Expr, Any], None] | None = None,
+    outputs: Sequence[Expr],
+    inputs: Mapping[str, Any],
+    tap: Callable[[Expr, Any], None] | None = None,
 ) -> list[Any]:
     """The values of `outputs`, given arrays or numbers by placeholder name.
 
     Args:
         outputs: expressions, typed or not.
-        inputs: a value for every placeholder.
+        inputs: a value for every placeholder, by name; it is converted as a compiled function would.
         tap: called with every node and its value.
 
     Raises:
+        ArgumentError, InputError: a value is missing, or does not fit its placeholder.
         SymgraphError, ValueError, TypeError, IndexError: what NumPy raises, with the node's line added.
 
     >>> import symgraph as sg
@@ -33,12 +37,13 @@ def interpret(
     [10.0]
     """
     order = toposort(outputs)
-    sizes = size_values((n for n in order if n.op is ar.placeholder), inputs)
+    given = {n: _argument(n, inputs) for n in order if n.op is ar.placeholder}
+    sizes = size_values(given, {n.name or "": value for n, value in given.items()})
     values: dict[Expr, Any] = {}
     uses = _use_counts(order, outputs)
     for node in order:
         if node.op is ar.placeholder:
-            value = inputs[node.name or ""]
+            value = given[node]
         else:
             args = [values[a] for a in node.args]
             params = {k: map_dims(v, lambda size: dims.evaluate(size, sizes)) for k, v in node.params.items()}
@@ -47,7 +52,7 @@ def interpret(
                     value = node.op.impl(*args, **params)
             except (SymgraphError, ValueError, TypeError, IndexError, OverflowError) as error:
                 raise _located(error, node, args) from None
-            if node.type.weak and isinstance(value, np.generic):
+            if isinstance(value, np.generic) and _stays_weak(node, args, params):
                 value = value.item()
         if tap is not None:
             tap(node, value)
@@ -59,16 +64,20 @@ def interpret(
     return [values[o] for o in outputs]
 
 
-def size_values(inputs: Iterable[Expr], values: Mapping[str, Any]) -> dict[str, int]:
-    """The value of every named size, read off the arguments."""
-    sizes: dict[str, int] = {}
-    for node in inputs:
-        if isinstance(node.type.shape, Opaque):
-            continue
-        for declared, actual in zip(node.type.shape, np.shape(values[node.name or ""]), strict=False):
-            for atom in dims.atoms(declared):
-                sizes.setdefault(atom.name, actual)
-    return sizes
+def _argument(node: Expr, inputs: Mapping[str, Any]) -> Any:
+    """The value of a placeholder, as kernels take it."""
+    name = node.name or ""
+    if name not in inputs:
+        raise ArgumentError(f"missing argument {name!r}")
+    value = inputs[name]
+    return value if node.type.weak else convert(node, value)
+
+
+def _stays_weak(node: Expr, args: Sequence[Any], params: dict[str, Any]) -> bool:
+    """Whether the result of Python numbers is as weak as they are."""
+    if not all(type(arg) in (int, float) for arg in args):
+        return False
+    return node.op.infer([weak_scalar(type(arg)) for arg in args], dict(params)).weak
 
 
 def _use_counts(order: Sequence[Expr], outputs: Sequence[Expr]) -> dict[Expr, int]:

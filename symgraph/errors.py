@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SymgraphError(Exception):
     """Base of every error that symgraph raises on purpose."""
@@ -40,4 +42,6 @@ class RendererError(SymgraphError, RuntimeError):
 
 
 class CompileError(SymgraphError, RuntimeError):
-    """The compiler failed on a graph that should compile; the message holds a reproducer."""
+    """The compiler failed on a graph that should compile; `table` holds the graph, for ``symgraph.expr.from_table``."""
+
+    table: Any = None

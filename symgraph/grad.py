@@ -105,5 +105,7 @@ def _is_one(x: Expr) -> bool:
 
 
 def _zeros(target: Expr) -> Expr:
-    zero: Expr = ar.full_like(target, fill=0, dtype=None if target.type.dtype is not None else np.float64)
-    return zero
+    if target.type.dtype is not None:
+        return as_expr(ar.full_like(target, fill=0))
+    # Its dtype will be that of the target where that is floating; integers have gradients of float64.
+    return as_expr(ar.unbroadcast(ar.full_like(target, fill=0, dtype=np.float64), target))

@@ -538,11 +538,11 @@ def _gradient_dtype(g: np.dtype[Any], x: np.dtype[Any]) -> np.dtype[Any]:
 
 def _expand_unbroadcast(g: Any, x: Any) -> Any:
     tg, tx = type_of(g), type_of(x)
+    if (tg.dtype is None) != (tx.dtype is None):
+        return None
     same_dtype = tg.dtype is None or tx.dtype is None or _gradient_dtype(tg.dtype, tx.dtype) == tg.dtype
     if tg.shape == tx.shape:
-        if same_dtype:
-            return g
-        return ew.cast(g, dtype=tx.dtype) if tg.dtype is not None else None
+        return g if same_dtype else ew.cast(g, dtype=tx.dtype)
     if isinstance(tg.shape, Opaque) or isinstance(tx.shape, Opaque):
         return None
     lead = len(tg.shape) - len(tx.shape)
