@@ -654,7 +654,7 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
             line = f"call void @{name}_nest{number}({', '.join(arguments)})"
             pieces.append((buffers, lambda line=line: main.do(line)))  # type: ignore[misc]
         else:
-            buffers = [step.a[0], step.b[0], step.c[0]]
+            buffers = list(dict.fromkeys((step.a[0], step.b[0], step.c[0])))  # a square has one operand, freed once
             used_by_products.update(buffers)
             pieces.append((buffers, lambda step=step, n=number: _call_product(main, module, step, n, blas)))  # type: ignore[misc]
         for buffer in buffers:
