@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ CASES: list[tuple[str, Callable[..., Any], Callable[..., Any], Any, Any]] = [
 ]
 
 
-def best_of(jobs: list[Callable[[], Any]], rounds: int = ROUNDS, calls: int = CALLS) -> list[float]:
+def best_of(jobs: Sequence[Callable[[], Any]], rounds: int = ROUNDS, calls: int = CALLS) -> list[float]:
     """Seconds per call of each job, the best of many rounds in which they take turns."""
     best = [math.inf] * len(jobs)
     for _ in range(rounds):
@@ -117,7 +118,7 @@ def main() -> int:
     print(f"{'microseconds per call':<40} {'DeZero':>10} {'symgraph':>10} {'ratio':>7} {'difference':>12}")
     worst = 0.0
     for title, task, f, x, y in CASES:
-        jobs = [lambda v=v, t=task, f=f, x=x, y=y: t(v, f, x, y) for v in (dezero.Variable, eager.Variable)]  # type: ignore[misc]
+        jobs = [partial(task, variable, f, x, y) for variable in (dezero.Variable, eager.Variable)]
         theirs, ours = (np.asarray(job()) for job in jobs)
         difference = float(np.max(np.abs(theirs - ours) / np.maximum(1.0, np.abs(theirs))))
         worst = max(worst, difference)

@@ -18,8 +18,7 @@ from symgraph import functions as fn
 from symgraph.config import recording, using_config
 from symgraph.errors import GradientError, ShapeError
 from symgraph.op import Mode, Op
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
+from symgraph.ops import array as ar, elementwise as ew
 from symgraph.types import format_shape
 from symgraph.value import Value
 
@@ -467,18 +466,12 @@ def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     generation = 0
     for a in args:
         if isinstance(a, Variable):
-            values.append(a._data)
+            values.append(a._data if a._data is not None else a._array())
             if a.generation > generation:
                 generation = a.generation
         else:
             values.append(a)
-    try:
-        result = op.impl(*values, **params)
-    except (TypeError, AttributeError):
-        for a in args:
-            if isinstance(a, Variable):
-                a._array()
-        raise
+    result = op.impl(*values, **params)
     if type(result) is not _ndarray:
         if type(result) is int:  # a size, which depends on no data
             return result

@@ -63,7 +63,7 @@ def gradients(f: Callable[..., Any], *values: float) -> tuple[Any, list[Any]]:
     xs = [var(v) for v in values]
     y = f(*xs)
     y.backward()
-    return y.data, [x.grad.data for x in xs]  # type: ignore[union-attr]
+    return y.data, [x.grad.data for x in xs]
 
 
 def goldstein_price(x: Any, y: Any) -> Any:
@@ -87,7 +87,7 @@ def my_sin(x: Variable, threshold: float) -> tuple[Variable, int]:
     return y, i + 1
 
 
-# -- steps 1 to 10: a box, functions, backward ---------------------------------------------------------------------------
+# -- steps 1 to 10: a box, functions, backward -------------------------------------------------------------------------
 
 
 def test_step_1_a_variable_is_a_box() -> None:
@@ -128,7 +128,7 @@ def test_steps_6_to_8_backward_walks_the_creators() -> None:
     assert a.creator is first and a.creator.inputs[0] is x
     y.grad = np.array(1.0)
     y.backward()
-    assert x.grad.data == 3.297442541400256  # type: ignore[union-attr]
+    assert x.grad.data == 3.297442541400256
 
 
 def test_steps_6_to_8_backward_by_hand() -> None:
@@ -142,7 +142,7 @@ def test_steps_6_to_8_backward_by_hand() -> None:
         argument.grad = f.backward(value.grad)
         value = argument
     assert value is x
-    assert x.grad.data == 3.297442541400256  # type: ignore[union-attr]
+    assert x.grad.data == 3.297442541400256
 
 
 def test_steps_6_to_8_with_operators() -> None:
@@ -152,32 +152,32 @@ def test_steps_6_to_8_with_operators() -> None:
     assert y.creator.inputs[0].creator.inputs[0] is a
     assert a.creator.inputs[0] is x
     y.backward()
-    assert x.grad.data == 3.297442541400256  # type: ignore[union-attr]
+    assert x.grad.data == 3.297442541400256
 
 
 def test_step_9_seed_types_and_arrays_of_no_dimensions() -> None:
     x = var(0.5)
     square(exp(square(x))).backward()
-    assert x.grad.data == 3.297442541400256  # type: ignore[union-attr]
+    assert x.grad.data == 3.297442541400256
     assert Variable(None).data is None
     with pytest.raises(TypeError, match="float"):
         Variable(1.0)
     for y in (square(var(3.0)), var(3.0) * var(2.0), var(3.0) ** 2, np.exp(var(3.0)), var([1.0, 2.0]).sum()):
         assert type(y.data) is np.ndarray and y.data.shape == ()
-    assert type(x.grad.data) is np.ndarray  # type: ignore[union-attr]
+    assert type(x.grad.data) is np.ndarray
 
 
 def test_step_10_gradient_check() -> None:
     x = Variable(np.random.default_rng(0).random(1))
     square(x).backward()
-    assert np.allclose(x.grad.data, numerical_diff(square, x))  # type: ignore[union-attr]
+    assert np.allclose(x.grad.data, numerical_diff(square, x))
     assert square(var(2.0)).data == 4.0
     x = var(3.0)
     square(x).backward()
-    assert x.grad.data == 6.0  # type: ignore[union-attr]
+    assert x.grad.data == 6.0
 
 
-# -- steps 11 to 19: graphs that branch, memory, use -----------------------------------------------------------------------
+# -- steps 11 to 19: graphs that branch, memory, use -------------------------------------------------------------------
 
 
 def test_step_11_lists_of_inputs() -> None:
@@ -188,7 +188,7 @@ def test_step_13_sum_of_squares() -> None:
     x, y = var(2.0), var(3.0)
     z = add(square(x), square(y))
     z.backward()
-    assert (z.data, x.grad.data, y.grad.data) == (13.0, 4.0, 6.0)  # type: ignore[union-attr]
+    assert (z.data, x.grad.data, y.grad.data) == (13.0, 4.0, 6.0)
 
 
 def test_steps_11_to_13_several_outputs() -> None:
@@ -204,19 +204,19 @@ def test_steps_11_to_13_several_outputs() -> None:
     x, y = Polar()(r, t)
     assert [ref() for ref in x.creator.outputs] == [x, y]
     (x * x + y * y).backward()
-    assert r.grad.data == pytest.approx(4.0, rel=1e-15)  # type: ignore[union-attr]
-    assert t.grad.data == pytest.approx(0.0, abs=1e-15)  # type: ignore[union-attr]
+    assert r.grad.data == pytest.approx(4.0, rel=1e-15)
+    assert t.grad.data == pytest.approx(0.0, abs=1e-15)
 
 
 @pytest.mark.parametrize("plus", [add, lambda a, b: a + b])
 def test_step_14_the_same_variable_twice(plus: Callable[..., Any]) -> None:
     x = var(3.0)
     plus(x, x).backward()
-    assert x.grad.data == 2.0  # type: ignore[union-attr]
+    assert x.grad.data == 2.0
     x.cleargrad()
     assert x.grad is None
     plus(plus(x, x), x).backward()
-    assert x.grad.data == 3.0  # type: ignore[union-attr]
+    assert x.grad.data == 3.0
 
 
 @pytest.mark.parametrize("power", [square, lambda x: x ** 2])
@@ -227,7 +227,7 @@ def test_steps_15_and_16_order_by_generation(power: Callable[..., Any]) -> None:
     assert (x.generation, a.generation, y.generation) == (0, 1, 3)
     assert y.creator.generation == 2
     y.backward()
-    assert (y.data, x.grad.data) == (32.0, 64.0)  # type: ignore[union-attr]
+    assert (y.data, x.grad.data) == (32.0, 64.0)
 
 
 @pytest.mark.parametrize("power", [square, lambda x: x ** 2])
@@ -259,14 +259,14 @@ def test_step_18_inner_gradients_are_not_kept() -> None:
     y = add(x0, t)
     y.backward()
     assert y.grad is None and t.grad is None
-    assert (x0.grad.data, x1.grad.data) == (2.0, 1.0)  # type: ignore[union-attr]
+    assert (x0.grad.data, x1.grad.data) == (2.0, 1.0)
 
     x0, x1 = var(1.0), var(1.0)
     t = x0 + x1
     y = x0 + t
     y.backward(retain_grad=True)
     assert (y.grad.data, t.grad.data) == (1.0, 1.0)
-    assert (x0.grad.data, x1.grad.data) == (2.0, 1.0)  # type: ignore[union-attr]
+    assert (x0.grad.data, x1.grad.data) == (2.0, 1.0)
 
 
 def test_step_18_switching_backprop_off() -> None:
@@ -290,14 +290,14 @@ def test_step_19_easier_to_use() -> None:
     assert repr(Variable(None)) == "variable(None)"
 
 
-# -- steps 20 to 28: operators, functions, optimisation --------------------------------------------------------------------
+# -- steps 20 to 28: operators, functions, optimisation ----------------------------------------------------------------
 
 
 def test_steps_20_to_22_operators() -> None:
     a, b, c = var(3.0), var(2.0), var(1.0)
     y = a * b + c
     y.backward()
-    assert (y.data, a.grad.data, b.grad.data) == (7.0, 2.0, 3.0)  # type: ignore[union-attr]
+    assert (y.data, a.grad.data, b.grad.data) == (7.0, 2.0, 3.0)
     x = var(2.0)
     assert repr(x + np.array(3.0)) == "variable(5.0)"
     assert repr(x + 3.0) == "variable(5.0)"
@@ -326,8 +326,8 @@ def test_steps_20_to_22_numbers_and_arrays_on_either_side(other: Any) -> None:
         assert np.all(y.data == value)
         x.cleargrad()
         y.backward()
-        assert x.grad.shape == ()  # type: ignore[union-attr]
-        assert x.grad.data == pytest.approx(n * slope, rel=1e-15)  # type: ignore[union-attr]
+        assert x.grad.shape == ()
+        assert x.grad.data == pytest.approx(n * slope, rel=1e-15)
 
 
 def test_step_23_the_package() -> None:
@@ -356,7 +356,7 @@ def test_step_27_the_sine_by_its_series() -> None:
     x = var(np.pi / 4)
     y, terms = my_sin(x, 1e-4)
     y.backward()
-    assert (y.data, x.grad.data, terms) == (0.7071064695751781, 0.7071032148228457, 4)  # type: ignore[union-attr]
+    assert (y.data, x.grad.data, terms) == (0.7071064695751781, 0.7071032148228457, 4)
     y, terms = my_sin(x, 1e-150)
     assert terms == 47
     assert abs(y.data - 0.7071067811865476) <= 2 * np.spacing(0.7071067811865476)
@@ -373,13 +373,13 @@ def test_step_28_gradient_descent() -> None:
         x0.cleargrad()
         x1.cleargrad()
         rosenbrock(x0, x1).backward()
-        x0.data -= 0.001 * x0.grad.data  # type: ignore[union-attr]
-        x1.data -= 0.001 * x1.grad.data  # type: ignore[union-attr]
+        x0.data -= 0.001 * x0.grad.data
+        x1.data -= 0.001 * x1.grad.data
         if step in wanted:
             assert (x0.data, x1.data) == wanted[step]
 
 
-# -- steps 29 to 36: higher derivatives --------------------------------------------------------------------------------------
+# -- steps 29 to 36: higher derivatives --------------------------------------------------------------------------------
 
 NEWTON = [
     2, 1.4545454545454546, 1.1510467893775467, 1.0253259289766978, 1.0009084519430513, 1.0000012353089454,
@@ -398,7 +398,7 @@ def test_step_29_newton_by_hand() -> None:
         found.append(float(x.data))
         x.cleargrad()
         quartic(x).backward()
-        x.data = x.data - x.grad.data / (12 * x.data ** 2 - 4)  # type: ignore[union-attr]
+        x.data = x.data - x.grad.data / (12 * x.data ** 2 - 4)
     assert found == NEWTON
 
 
@@ -412,7 +412,7 @@ def test_step_33_newton_by_differentiating_twice() -> None:
         first: Any = x.grad
         x.cleargrad()
         first.backward()
-        x.data = x.data - first.data / x.grad.data  # type: ignore[union-attr]
+        x.data = x.data - first.data / x.grad.data
     assert found == NEWTON
 
 
@@ -463,10 +463,10 @@ def test_step_36_double_backprop() -> None:
     z = gx ** 3 + y
     z.backward()
     assert z.data == 68.0
-    assert x.grad.data == 100.0  # type: ignore[union-attr]
+    assert x.grad.data == 100.0
 
 
-# -- the column: define-and-run and define-by-run ----------------------------------------------------------------------------
+# -- the column: define-and-run and define-by-run ----------------------------------------------------------------------
 
 
 def test_column_a_loop_that_looks_at_data() -> None:
@@ -479,7 +479,7 @@ def test_column_a_loop_that_looks_at_data() -> None:
         if y.data > 100:
             break
     y.backward()
-    assert (y.data, rounds, x.grad.data) == (102, 34, 34)  # type: ignore[union-attr]
+    assert (y.data, rounds, x.grad.data) == (102, 34, 34)
 
 
 def test_column_the_same_formula_in_both_modes() -> None:
