@@ -15,10 +15,7 @@ import numpy as np
 
 from symgraph.errors import ShapeError, SymbolError
 from symgraph.op import BY_NUMPY, Op
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
-from symgraph.ops import guard as gd
-from symgraph.ops import reduction as rd
+from symgraph.ops import array as ar, elementwise as ew, guard as gd, reduction as rd
 from symgraph.ops.array import ALL, Slice, as_size, rank, type_of
 from symgraph.types import Opaque, broadcast_shapes
 
@@ -766,21 +763,9 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, **rest: Any) -> Any:
     return ar.full_like(a, fill=np.asarray(fill_value).item(), dtype=dtype)
 
 
-def _made(fill: int, *functions: Any) -> None:
-    def meaning(shape: Any, dtype: Any = float, order: str = "C", **rest: Any) -> Any:
-        sizes = tuple(as_size(s) for s in (shape if isinstance(shape, tuple | list) else (shape,)))
-        return ar.broadcast_to(ar.lift(np.asarray(fill, dtype or float)[()]), shape=sizes)
-
-    numpy_function(*functions)(meaning)
-
-
-# With like=x, NumPy hands over the making of arrays: their sizes may then be symbols, and traced functions may write
-# into them.
-_made(0, np.zeros, np.empty)
-_made(1, np.ones)
-numpy_function(np.eye)(np.eye)
-numpy_function(np.identity)(np.identity)
-numpy_function(np.arange)(np.arange)
+# With like=x, NumPy hands over the making of arrays, and a traced function may write into what it gets.
+BY_NUMPY.update({f: f for f in (np.zeros, np.ones, np.eye, np.identity, np.arange)})
+BY_NUMPY[np.empty] = np.zeros
 
 
 @numpy_function(np.full)
@@ -823,7 +808,8 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # no
     powers = [ones_like(x)]
     for _ in range(count - 1):
         powers.append(powers[-1] * x)
-    return stack(powers[:count] if increasing else powers[count - 1::-1], axis=1)
+    columns = stack(powers if increasing else powers[::-1], axis=1)
+    return columns if count else ar.getitem(columns, index=(ALL, Slice(0, 0, 1)))
 
 
 @numpy_function(np.copy)
@@ -837,7 +823,8 @@ def astype(x: Any, dtype: Any, *, copy: bool = True, **rest: Any) -> Any:
     """Elements converted to another dtype."""
     wanted = np.dtype(dtype)
     found = type_of(x)
-    return x if found.dtype == wanted and not found.weak else ew.cast(x, dtype=wanted.str)
+    same = found.dtype is not None and found.dtype == wanted and not found.weak  # to NumPy None is float64
+    return x if same else ew.cast(x, dtype=wanted.str)
 
 
 @numpy_function(np.shape)

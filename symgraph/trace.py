@@ -110,17 +110,23 @@ def symbolic(fn: Callable[..., Any], /, **specs: Any) -> tuple[Any, list[Expr]]:
         raise found from None
 
 
+_OF_OBJECTS = ("dtype('O')", "safely coerced", "loop of ufunc does not support", "Traced")
+"""What NumPy's errors say of ndarrays of objects."""
+
+
 def _refusal(error: Exception) -> SymbolError | None:
     """What a symbol refused, where that is what the error comes from."""
     if isinstance(error, SymbolError):
         return error
     if isinstance(error.__cause__, SymbolError):  # an ndarray asked for a number, and NumPy hid the answer
         return error.__cause__
-    if isinstance(error, TypeError) and any(sign in str(error) for sign in ("dtype('O')", "safely coerced", "Traced")):
+    if isinstance(error, TypeError) and any(sign in str(error) for sign in _OF_OBJECTS):
         return SymbolError(
             f"a function that needs numbers got an ndarray of symbols ({error}); make the array with np.stack([x, y]) "
             f"instead of np.array([x, y]); sg.operations() lists what is available on symbols"
         )
+    if isinstance(error, TypeError) and "expected a sequence of integers" in str(error):
+        return SymbolError(f"a shape must be made of ints; declare the size, not known before the call ({error})")
     return None
 
 

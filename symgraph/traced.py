@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -24,10 +25,8 @@ from symgraph.errors import OutOfBoundsError, ShapeError, SymbolError
 from symgraph.expr import Expr, as_expr
 from symgraph.functions import fixed_shape
 from symgraph.op import Mode, Op
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
-from symgraph.ops.update import Casting
-from symgraph.ops.update import index_update as _index_update
+from symgraph.ops import array as ar, elementwise as ew
+from symgraph.ops.update import Casting, index_update as _index_update
 from symgraph.types import ArrayType, Opaque, Shape
 from symgraph.value import Picks, Value, _power, merged_axes, parse_key
 
@@ -150,33 +149,56 @@ def _declared(x: Any, what: str) -> Shape:
 # -- arrays of a traced function ---------------------------------------------------------------------------------------
 
 
+class _Storage:
+    """What arrays that are views of one another share; `writes` outlives it."""
+
+    __slots__ = ("__weakref__", "writes")
+
+    def __init__(self) -> None:
+        self.writes = [0]
+
+
+class _Doubt(NamedTuple):
+    """An array that may or may not be a view into a storage, as it was after `seen` writes."""
+
+    storage: weakref.ref[_Storage]
+    writes: list[int]
+    seen: int
+
+
 class Traced(Value):
     """An array inside a traced function: a place that holds a symbol, `expr`, and may be written into.
 
     ``==`` and ``!=`` compare elements, as ndarray's do. Everything else is as for symbols.
     """
 
-    __slots__ = ("__weakref__", "_base", "_expr", "_fault", "_op", "_params", "_seen")
+    __slots__ = ("__weakref__", "_base", "_doubts", "_expr", "_fault", "_op", "_params", "_seen", "_storage", "_when")
     _mode: ClassVar[Mode]
+    _latest: ClassVar[object] = object()  # another one after every write: what was read since need not be read again
     __hash__ = object.__hash__
 
-    _base: Traced | weakref.ref[Traced] | None  # what a view looks into; weak: what it may or may not look into
+    _base: Traced | None  # what a view looks into, by _op and _params
     _op: Op | None
     _params: dict[str, Any]
     _seen: Expr | None  # what the base held when _expr was read from it
+    _storage: _Storage
+    _doubts: tuple[_Doubt, ...]
     _fault: str | None
+    _when: object  # _latest when _expr was read
 
     def __init__(self, held: Expr) -> None:
         self._expr = held
-        self._base = self._op = self._seen = self._fault = None
+        self._base = self._op = self._seen = self._fault = self._when = None
         self._params = {}
+        self._storage = _Storage()
+        self._doubts = ()
 
     # places and views
 
     def _look(self, base: Traced, op: Op, params: dict[str, Any]) -> None:
         """Become the view that ``op(base)`` is in NumPy, or may be."""
         rank, held = self._expr.type.ndim, base.expr
-        certain = rank is not None
+        certain = True
         if op is ar.getitem:
             if rank == 0 and Ellipsis not in params["index"]:
                 return  # an element is a number of its own
@@ -184,57 +206,70 @@ class Traced(Value):
         elif op is ar.reshape:
             known = held.type.known and self._expr.type.known and self._expr.op is ar.reshape
             certain = known and op.lower(held.type, self._expr.type, self._expr.params) is not None
-        self._base = base if certain else weakref.ref(base)
-        self._op, self._params, self._seen = op, params, held
+        if certain:
+            self._base, self._op, self._params, self._seen = base, op, params, held
+            self._storage = base._storage
+        else:
+            storage = base._storage
+            owner = base._chain()[-1]
+            self._doubts = (*owner._doubts, _Doubt(weakref.ref(storage), storage.writes, storage.writes[0]))
 
-    def _source(self) -> Traced | None:
-        base = self._base
-        return base() if isinstance(base, weakref.ref) else base
+    def _chain(self) -> list[Traced]:
+        """The array, what it is a view of, and so on to an array that is no view."""
+        chain = [self]
+        while (base := chain[-1]._base) is not None:
+            chain.append(base)
+        return chain
 
     @property
     def expr(self) -> Expr:
         """The symbol that the array holds now."""
-        chain: list[Traced] = [self]
-        while (base := chain[-1]._source()) is not None:
-            chain.append(base)
+        latest = Traced._latest
+        if self._when is latest:
+            return self._expr
+        chain = self._chain()
         held = chain[-1]._expr
         for place in reversed(chain):
             if place._fault is not None:
                 raise SymbolError(place._fault)
-            if place._base is not None and place is not chain[-1]:
+            if any(doubt.writes[0] != doubt.seen for doubt in place._doubts):
+                raise SymbolError(
+                    f"the array that {place._expr!r} was taken from was written into after that, and whether this is "
+                    f"a view or a copy is not known before the call; use .copy(), or declare the shape"
+                )
+            if place._op is not None:
                 if place._seen is not held:
-                    if not isinstance(place._base, Traced):
-                        raise SymbolError(
-                            f"{held!r} was written into after {place._expr!r} was taken from it, and whether that is a "
-                            f"view or a copy is not known before the call; use .copy(), or declare the shape"
-                        )
-                    assert place._op is not None
                     place._expr, place._seen = place._op(held, **place._params), held
                 held = place._expr
+            place._when = latest
         return held
 
     def _hold(self, new: Expr) -> None:
         """Replace the symbol; in a view, that part of its base."""
-        place = self
-        while (base := place._source()) is not None:
-            held = base.expr
-            if not isinstance(place._base, Traced):
-                raise SymbolError(
-                    f"whether a write into {place._expr!r} also writes into {held!r} is not known before the call: "
-                    f"{place._op.name if place._op else ''} may give a view or a copy; write into the array itself, "
-                    f"or use .copy()"
-                )
-            if place._op is ar.broadcast_to:
+        chain = self._chain()
+        if any(doubt.storage() is not None for doubt in chain[-1]._doubts):
+            raise SymbolError(
+                f"whether a write into {chain[-1]._expr!r} also writes into the array it was taken from is not known "
+                f"before the call: it may be a view or a copy; write into the array itself, or use .copy()"
+            )
+        for place, base in pairwise(chain):
+            held, op = base.expr, place._op
+            assert op is not None
+            if op is ar.broadcast_to:
                 raise SymbolError("the result of np.broadcast_to is read-only; use .copy()")
-            assert place._op is not None
-            if place._op is ar.getitem:
+            if op is ar.getitem:
                 whole = _index_update(held, new, index=place._params["index"], casting="unsafe")
             else:
                 # An index map that reaches every element once is undone by its adjoint.
-                whole = as_expr(place._op.vjp(0, new, place._expr, (held,), place._params))
+                whole = as_expr(op.vjp(0, new, place._expr, (held,), place._params))
             place._expr, place._seen = new, whole
-            place, new = base, whole
-        place._expr, place._base = new, None
+            new = whole
+        chain[-1]._expr = new
+        self._written()
+
+    def _written(self) -> None:
+        self._storage.writes[0] += 1
+        Traced._latest = object()
 
     def _assign(self, value: Any, casting: Casting) -> None:
         self._hold(_index_update(self.expr, as_expr(value), index=_WHOLE, casting=casting))
@@ -255,13 +290,13 @@ class Traced(Value):
     def _in_place(self, result: Any) -> Any:
         """``self op= y``, given ``self op y``."""
         rank = self._expr.type.ndim
-        if rank == 0 and not (self._op is ar.getitem and self._base is not None):
+        if rank == 0 and self._op is not ar.getitem:
             return result
-        if rank is not None or isinstance(self._base, Traced):
+        if rank is not None or self._op is ar.getitem:
             self._assign(result, "same_kind")
             return self
         shown = repr(self._expr)
-        if self._base is not None and self._source() is not None:
+        if self._base is not None or any(doubt.storage() is not None for doubt in self._doubts):
             raise SymbolError(
                 f"whether {shown} is a number or a view into an array is not known before the call, so neither is "
                 f"whether += changes that array; write y = y + z, or declare the shape"
@@ -271,6 +306,7 @@ class Traced(Value):
             f"change is not known before the call: an array changes, a number does not. Write y = y + z, or declare "
             f"the shape"
         )
+        self._written()
         return result
 
     def __iadd__(self, other: Any) -> Any: return self._in_place(ew.add(self, other))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,12 +11,11 @@ import numpy as np
 from symgraph import functions as fn
 from symgraph.errors import OutOfBoundsError, SymbolError
 from symgraph.op import BY_NUMPY, Mode, Op
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
+from symgraph.ops import array as ar, elementwise as ew
 from symgraph.ops.array import Slice
 from symgraph.types import Opaque
 
-_REDUCTIONS = {
+_REDUCTIONS: dict[Any, Callable[..., Any]] = {
     np.add: fn.sum, np.multiply: fn.prod, np.maximum: fn.max, np.minimum: fn.min,
     np.logical_or: fn.any, np.logical_and: fn.all, np.logaddexp: fn.logsumexp,
 }
@@ -223,8 +222,8 @@ class Value:
             raise SymbolError(
                 f"{self!r} cannot become an ndarray: it has no value before the call. Instead of np.array([x, y]) "
                 f"write np.stack([x, y]); leave np.asarray out, or write np.asarray(x, like=x); write into "
-                f"np.zeros_like(x) or np.zeros(3, like=x) instead of np.zeros(3); index sg.constant(table)[i] instead of "
-                f"table[i]"
+                f"np.zeros_like(x) or np.zeros(3, like=x) instead of np.zeros(3); index sg.constant(table)[i] instead "
+                f"of table[i]"
             )
         held: Any = np.empty(shape, np.object_)
         for position in np.ndindex(*shape):
@@ -242,8 +241,11 @@ class Value:
             options.setdefault("axis", 0)
             return _REDUCTIONS[ufunc](*inputs, **options)
         if method == "outer" and len(inputs) == 2:
-            left, right = (fn.reshape(x, (-1,)) for x in inputs)
-            return self.__array_ufunc__(ufunc, "__call__", fn.expand_dims(left, 1), right)
+            left, right = inputs
+            behind = ar.rank(right)
+            if behind is None:
+                raise SymbolError(f"{name}.outer: declare the shape of {right!r}")
+            return self.__array_ufunc__(ufunc, "__call__", index(left, (Ellipsis, *(None,) * behind)), right)
         if method != "__call__":
             raise SymbolError(f"{name}.{method} has no meaning on symbols")
         meaning = BY_NUMPY.get(ufunc) or BY_NAME.get(ufunc.__name__)
@@ -279,7 +281,11 @@ _MOST_OBJECTS = 1000
 def _object_loop(row: Op) -> None:
     """NumPy's loops over objects call a method of the ufunc's name on each element."""
     assert row.ufunc is not None
-    setattr(Value, row.ufunc.__name__, lambda self, *others: row(self, *others))
+
+    def method(self: Value, *others: Any) -> Any:
+        return row(self, *others)
+
+    setattr(Value, row.ufunc.__name__, method)
 
 
 for _row in (
@@ -364,15 +370,15 @@ def merged_axes(part: Any, entries: ar.Index, arrays: Mapping[int, Any]) -> Pick
     target = tuple(range(first, first + len(axes)))
     apart = part if source == target else ar.moveaxis(part, source=source, destination=target)
     if len(axes) == 1:
-        return Picks(apart, *arrays.values(), 0, apart, source, target)
+        return Picks(apart, next(iter(arrays.values())), 0, apart, source, target)
     sizes = ar.type_of(apart).shape
     assert not isinstance(sizes, Opaque)
     merged = ar.reshape(apart, shape=(*sizes[:first], math.prod(sizes[a] for a in target), *sizes[first + len(axes):]))
     flat: Any = 0
     inside: Any = True
     for axis, indices in zip(target, arrays.values(), strict=True):
-        size = ar.size(apart, axis=axis)
-        size = ar.as_size(size) if isinstance(sizes[axis], int) else size
+        fixed = sizes[axis]
+        size: Any = fixed if isinstance(fixed, int) else ar.size(apart, axis=axis)
         inside = ew.logical_and(inside, ew.logical_and(ew.less(indices, size), ew.greater_equal(indices, -size)))
         flat = flat * size + ew.where(ew.less(indices, 0), indices + size, indices)
     if isinstance(inside, np.ndarray) and not inside.all():

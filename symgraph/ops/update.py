@@ -9,9 +9,8 @@ import numpy as np
 
 from symgraph.errors import DTypeError, ShapeError
 from symgraph.op import Op, register
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
-from symgraph.types import ArrayType, Opaque, Shape, broadcast_shapes, format_shape
+from symgraph.ops import array as ar, elementwise as ew
+from symgraph.types import ArrayType, Opaque, Shape, format_shape
 
 Casting = Literal["unsafe", "same_kind"]
 
@@ -32,10 +31,18 @@ def _part_shape(x: ArrayType, params: dict[str, Any]) -> Shape | Opaque:
     return ar.getitem.infer((x,), {"index": params["index"]}).shape
 
 
+def _spreads(shape: Shape, part: Shape) -> bool:
+    """Whether `shape` may broadcast to `part`; sizes that are not known yet are compared at the call."""
+    return len(shape) <= len(part) and all(
+        size in (1, whole) or not (isinstance(size, int) and isinstance(whole, int))
+        for size, whole in zip(reversed(shape), reversed(part), strict=False)
+    )
+
+
 def _infer(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
     x, v = types
     part = _part_shape(x, params)
-    if not isinstance(part, Opaque) and not isinstance(v.shape, Opaque) and broadcast_shapes(part, v.shape) != part:
+    if not isinstance(part, Opaque) and not isinstance(v.shape, Opaque) and not _spreads(v.shape, part):
         raise ShapeError(f"cannot write shape {format_shape(v.shape)} into a part of shape {format_shape(part)}")
     if x.dtype is not None and v.dtype is not None and not v.weak:
         _check_cast(v.dtype, x.dtype, params["casting"])
