@@ -58,8 +58,8 @@ def primitive_text(s: Primitive) -> str:
         return f"~{args[0]}"
     if s.name == "select":
         return f"{args[1]} if {args[0]} else {args[2]}"
-    if s.name == "cast":
-        return f"cast({args[0]}, {s.dtype.name})"
+    if s.name in ("cast", "bitcast"):
+        return f"{s.name}({args[0]}, {s.dtype.name})"
     return f"{s.name}({', '.join(args)})"
 
 
@@ -177,17 +177,20 @@ def namespace() -> dict[str, Any]:
         else:
             names[name] = getattr(np, spelled.get(name, name))
     names.update(
-        bool=np.bool_, fma=ew.fma.impl, cast=lambda x, dtype: dtype(x), div=np.true_divide, add=np.add, mul=np.multiply,
+        bool=np.bool_, fma=ew.fma.impl, cast=lambda x, dtype: dtype(x),
+        bitcast=lambda x, dtype: x.view(dtype), div=np.true_divide, add=np.add, mul=np.multiply,
         shl=np.left_shift, shr=np.right_shift, ipow=np.power, idiv=_idiv, irem=np.fmod,
         better_maximum=lambda v, best: v > best or (v != v and best == best),
         better_minimum=lambda v, best: v < best or (v != v and best == best), matmul=_matmul,
     )
-    names.update(logical_or=np.logical_or, logical_and=np.logical_and)
+    names.update(logical_or=np.logical_or, logical_and=np.logical_and, inf=np.inf)
     return names
 
 
 def _idiv(x: Any, y: Any) -> Any:
     quotient = np.floor_divide(x, y)
+    if y == 0:
+        return quotient
     remainder = x - quotient * y
     return quotient + type(x)(1) if remainder != 0 and (x < 0) != (y < 0) else quotient
 

@@ -201,9 +201,15 @@ class S:
 
 
 class Recorder:
-    """What scalar rules are run against: every primitive becomes a statement; equal ones are recorded once."""
+    """What scalar rules are run against: every primitive becomes a statement; equal ones are recorded once.
 
-    def __init__(self) -> None:
+    Args:
+        errors: the program's errors, to which `require` adds.
+    """
+
+    def __init__(self, errors: list[tuple[type[Exception], str]]) -> None:
+        self.errors = errors
+        self.place = ""  # the user's line, as the end of messages
         self.body: list[Statement | Note] = []
         self._count = 0
         self._known: dict[Any, S] = {}
@@ -245,9 +251,18 @@ class Recorder:
             return x
         return x.ne(0) if dtype == BOOL else self.emit("cast", (x,), dtype)
 
+    def bitcast(self, x: S, dtype: np.dtype[Any]) -> S:
+        """The same bits, read as a dtype of the same width."""
+        return self.emit("bitcast", (x,), dtype)
+
     def fma(self, a: S, b: S, c: S) -> S:
         """a * b + c, rounded once."""
         return self.emit("fma", (a, b, c), a.dtype) if a.kind == "f" else a * b + c
+
+    def require(self, condition: S, kind: type[Exception], text: str) -> None:
+        """Where the condition does not hold, the call fails with this error."""
+        self.errors.append((kind, text + self.place))
+        self.body.append(Check(condition.number, len(self.errors)))
 
     def size(self, size: Size) -> S:
         """A size of the call."""

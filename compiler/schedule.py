@@ -17,11 +17,11 @@ from compiler.layout import (
     ZERO, Index, Place, affine, broadcast_index, elements, linear, locate, mapped, memory_base, shape_of, variable,
 )
 from compiler.program import (
-    Address, Buffer, Check, Load, Nest, Note, Product, Program, Recorder, Reduce, Ref, S, Statement, Step, Store, identity,
+    Address, Buffer, Load, Nest, Note, Product, Program, Recorder, Reduce, Ref, S, Statement, Step, Store, identity,
 )
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import CompileError
+from symgraph.errors import CompileError, InputError, OutOfBoundsError
 from symgraph.expr import Expr, format_expr, toposort
 from symgraph.ops import array as ar
 from symgraph.ops.elementwise import operand_dtypes
@@ -236,12 +236,13 @@ class Scheduler:
     # bodies
 
     def _nest(self, group: Sequence[Task], stored: set[Expr]) -> Nest:
-        m = Recorder()
+        m = Recorder(self.errors)
         nest = Nest(list(group[0].loops))
         env: dict[Expr, S] = {}
         for task in group:
             node = task.node
             m.body.append(Note(node))
+            m.place = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
             if node.op.kind == "elementwise":
                 env[node] = self._elementwise(m, task, env)
             elif node.op is ar.take:
@@ -261,13 +262,21 @@ class Scheduler:
         if task.direct[k] and base in env:
             value = env[base]
         elif base.op is ar.constant and not shape_of(base):
-            return m.const(base.value, dtype or _dtype(base))
+            try:
+                return m.const(base.value, dtype or _dtype(base))
+            except OverflowError:
+                raise InputError(_misfit(task, dtype) + m.place) from None
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])
         else:
             value = self._load(m, base, self._number(place))
-        return value if dtype is None else m.cast(value, dtype)
+        if dtype is None:
+            return value
+        if base.type.weak and dtype.kind in "iu" and value.kind == "i" and dtype != value.dtype:
+            low, high = (np.clip(int(limit), -(2**63), 2**63 - 1) for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+            m.require((value >= low) & (value <= high), InputError, _misfit(task, dtype))
+        return m.cast(value, dtype)
 
     @staticmethod
     def _number(place: Place) -> Address:
@@ -296,13 +305,10 @@ class Scheduler:
         length = m.size(size)
         wrapped = m.select(raw < 0, raw + length, raw)
         inside = (wrapped >= 0) & (wrapped < length)
-        node = task.node
-        where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
-        self.errors.append((
-            IndexError, f"{node.op.name}: an index of {format_expr(node.args[1], 40)} is out of bounds for an axis of "
-            f"size {size}{where}",
+        m.require(inside, OutOfBoundsError, (
+            f"{task.node.op.name}: an index of {format_expr(task.node.args[1], 40)} is out of bounds for an axis of "
+            f"size {size}"
         ))
-        m.body.append(Check(inside.number, len(self.errors)))
         return Ref(m.select(inside, wrapped, m.const(0, wrapped)).number)
 
     def _take(self, m: Recorder, task: Task, env: dict[Expr, S]) -> S:
@@ -401,6 +407,10 @@ class Scheduler:
             list(batch), rows, columns, sa[-1], (self.buffers[_base(a)], at_a, a_row, a_inner),
             (self.buffers[_base(b)], at_b, b_inner, b_column), (self.buffers[node], at_c), node,
         )
+
+
+def _misfit(task: Task, dtype: np.dtype[object] | None) -> str:
+    return f"{task.node.op.name}: a Python integer does not fit into {dtype}, in {format_expr(task.node, 60)}"
 
 
 def _full(node: Expr) -> dict[str, object]:

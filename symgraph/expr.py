@@ -275,7 +275,9 @@ def build(op: Op, args: Iterable[Any], params: Mapping[str, Any], kind: ArrayTyp
 
 def intern(op: Op, args: tuple[Expr, ...], params: tuple[tuple[str, Any], ...], kind: ArrayType) -> Expr:
     """The one node with these parts."""
-    key = (op, args, params, kind) if op is ar.placeholder else (op, args, params)
+    # 2 and 2.0, 0.0 and -0.0 are equal to Python, and not the same parameter
+    exact = tuple([repr(v) if type(v) is float else type(v) for _, v in params])
+    key = (op, args, params, exact, kind) if op is ar.placeholder else (op, args, params, exact)
     node = _interned.get(key)
     place = origin.mark()
     if node is None:

@@ -1,7 +1,8 @@
 """The language of scalar rules: what one element of an elementwise operation computes.
 
 A rule is ``rule(m, x, y, ...)``: `x`, `y` are scalars with Python's operators, `m` offers the primitives named in
-PRIMITIVES. Rules are run once per kernel with recording scalars; every code writer spells the primitives, and only
+PRIMITIVES, ``m.const(value, like)`` for a number in the dtype of another, and ``m.require(condition, error, text)``, by
+which a call fails. Rules are run once per kernel with recording scalars; every code writer spells the primitives, and only
 them, so the meaning of an operation is written once.
 """
 
@@ -16,7 +17,7 @@ UNARY_MATH = (
 BINARY_MATH = ("pow", "atan2", "hypot", "fmod", "copysign")
 PRIMITIVES = (
     "add", "sub", "mul", "div", "neg", "fma", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not",
-    "shl", "shr", "idiv", "irem", "ipow", "select", "cast", *UNARY_MATH, *BINARY_MATH,
+    "shl", "shr", "idiv", "irem", "ipow", "select", "cast", "bitcast", *UNARY_MATH, *BINARY_MATH,
 )
 
 

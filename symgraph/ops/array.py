@@ -413,6 +413,13 @@ def _scatter_add(g: Any, i: Any, x: Any, *, axis: int) -> Any:
     return out
 
 
+def _infer_scatter_add(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
+    g, _, x = types
+    if not isinstance(x.shape, Opaque):
+        params["axis"] = normalize_axis(params["axis"], len(x.shape), "scatter_add")
+    return _infer_like(g, x)
+
+
 take = register(Op(
     name="take", kind="gather", impl=lambda x, i, *, axis: np.take(x, i, axis), onnx="Gather", domain=ANY * 2,
     grad=(lambda g, out, x, i, *, axis: scatter_add(g, i, x, axis=axis), None), infer=_infer_take, lower="take",
@@ -420,7 +427,7 @@ take = register(Op(
 scatter_add = register(Op(
     name="scatter_add", kind="scatter", impl=_scatter_add, onnx="", domain=ANY * 3, shape_only=(2,),
     grad=(lambda g, out, v, i, x, *, axis: take(g, i, axis=axis), None, None),
-    infer=lambda types, params: _infer_like(types[0], types[2]), lower="scatter_add",
+    infer=_infer_scatter_add, lower="scatter_add",
 ))
 """Zeros in the shape of x, with g added at the indices i along an axis: the gradient of take."""
 

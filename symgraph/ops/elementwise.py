@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.errors import DTypeError
+from symgraph.errors import DTypeError, InputError
 from symgraph.op import (
     ASSOCIATIVE, CHEAP, COMMUTATIVE, IDEMPOTENT, NONE, GradRule, Infer, Op, infer_like, loop_dtypes, register,
 )
@@ -184,34 +184,49 @@ def _pow_grad(g: Any, out: Any, x: Any, *, exponent: float) -> Any:
         return g * (2 * x)
     if exponent == 1:
         return g
-    return g * (exponent * x ** (exponent - 1)) if exponent else g * (0 * x)
+    return g * (exponent * x ** (exponent - 1)) if exponent else None
+
+
+def _power_grads(row: Callable[[], Op]) -> tuple[GradRule, GradRule]:
+    """x**y in x: y x**(y-1), and 0 at 0**0; in y: x**y log(x), and 0 where x is not positive."""
+
+    def in_base(g: Any, out: Any, x: Any, y: Any) -> Any:
+        flat = logical_and(equal(x, 0), equal(y, 0))
+        return g * (y * row()(x, where(flat, 1, y - 1)))
+
+    def in_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
+        return g * where(equal(out, 0), 0.0, out * log(where(greater(x, 0), x, 1.0)))
+
+    return in_base, in_exponent
 
 
 def _scalar_pow(m: Any, x: Any, y: Any) -> Any:
-    return m.ipow(x, y) if x.kind in "iub" else m.pow(x, y)
+    if x.kind == "f":
+        return m.pow(x, y)
+    if y.kind == "i":
+        m.require(y >= 0, InputError, "power: integers to negative integer powers are not allowed")
+    return m.ipow(x, y)
+
+
+def _scalar_fixed_pow(m: Any, x: Any, *, exponent: float) -> Any:
+    """NumPy's ** takes the root for 0.5, which differs from the power at -0.0 and -inf."""
+    if x.kind == "f":
+        return m.sqrt(x) if exponent == 0.5 else m.pow(x, m.const(exponent, x))
+    return m.ipow(x, m.const(exponent, x))
 
 
 pow = register(Op(  # noqa: A001  (the language's name for x ** 2)
     name="pow", kind="elementwise", onnx="Pow", domain=(POSITIVE,), symbol="{} ** {exponent}",
     impl=lambda x, *, exponent: np.power(x, exponent),
-    grad=(_pow_grad,), infer=_infer_pow,
-    lower=lambda m, x, *, exponent: _scalar_pow(m, x, m.const(exponent, x)),
+    grad=(_pow_grad,), infer=_infer_pow, lower=_scalar_fixed_pow,
 ))
 power = elementwise(
-    "power", np.power,
-    grad=(
-        lambda g, out, x, y: g * (y * power(x, y - 1)),
-        lambda g, out, x, y: g * where(equal(out, 0), 0.0, out * log(where(greater(x, 0), x, 1.0 + 0 * x))),
-    ),
-    scalar=_scalar_pow, onnx="Pow", domain=(POSITIVE, REAL), symbol="{} ** {}", keeps_weak=True, label="Pow",
+    "power", np.power, grad=_power_grads(lambda: power), scalar=_scalar_pow,
+    onnx="Pow", domain=(POSITIVE, REAL), symbol="{} ** {}", keeps_weak=True, label="Pow",
 )
 float_power = elementwise(
-    "float_power", np.float_power,
-    grad=(
-        lambda g, out, x, y: g * (y * float_power(x, y - 1)),
-        lambda g, out, x, y: g * where(equal(out, 0), 0.0, out * log(where(greater(x, 0), x, 1.0 + 0 * x))),
-    ),
-    scalar=_scalar_pow, onnx="", domain=(POSITIVE, REAL),
+    "float_power", np.float_power, grad=_power_grads(lambda: float_power), scalar=_scalar_pow,
+    onnx="", domain=(POSITIVE, REAL),
 )
 square = elementwise(
     "square", np.square, grad=(lambda g, out, x: g * (2 * x),),
@@ -232,19 +247,19 @@ def _scalar_reciprocal(m: Any, x: Any) -> Any:
     return m.const(1, x) / x if x.kind == "f" else m.idiv(m.const(1, x), x)
 
 
-def _infer_reciprocal(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
-    found = infer_like(np.reciprocal)(types, params)
-    if found.dtype is not None and found.dtype.kind in "iub":
-        raise DTypeError(f"reciprocal of {found.dtype} is 0 for nearly every value; write 1 / x")
-    return found
-
-
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, grad=(lambda g, out, x: -g * (out * out),), scalar=_scalar_reciprocal,
-    infer=_infer_reciprocal, onnx="Reciprocal", domain=(POSITIVE,),
+    onnx="Reciprocal", domain=(POSITIVE,),
 )
+
+
+def _not_zero(x: Any) -> Any:
+    return where(equal(x, 0), 1.0, x)
+
+
 hypot = elementwise(
-    "hypot", np.hypot, grad=(lambda g, out, x, y: g * x / out, lambda g, out, x, y: g * y / out),
+    "hypot", np.hypot,
+    grad=(lambda g, out, x, y: g * (x / _not_zero(out)), lambda g, out, x, y: g * (y / _not_zero(out))),
     scalar=lambda m, x, y: m.hypot(x, y), onnx="", domain=(POSITIVE, POSITIVE),
 )
 
@@ -295,18 +310,18 @@ def _logaddexp2(m: Any, x: Any, y: Any) -> Any:
 
 
 logaddexp = elementwise(
-    "logaddexp", np.logaddexp, grad=(lambda g, out, x, y: g * exp(x - out), lambda g, out, x, y: g * exp(y - out)),
+    "logaddexp", np.logaddexp, grad=(lambda g, out, x, y: g * expit(x - y), lambda g, out, x, y: g * expit(y - x)),
     scalar=_logaddexp, onnx="", domain=(REAL, REAL), traits=(COMMUTATIVE,),
 )
 logaddexp2 = elementwise(
     "logaddexp2", np.logaddexp2,
-    grad=(lambda g, out, x, y: g * exp2(x - out), lambda g, out, x, y: g * exp2(y - out)),
+    grad=(lambda g, out, x, y: g * expit((x - y) * LN2), lambda g, out, x, y: g * expit((y - x) * LN2)),
     scalar=_logaddexp2, onnx="", domain=(REAL, REAL), traits=(COMMUTATIVE,),
 )
 
 
 def _np_expit(x: Any) -> Any:
-    e = np.exp(-np.abs(x))
+    e = np.exp(-np.fabs(x))
     return np.where(np.greater_equal(x, 0), 1, e)[()] / (1 + e)
 
 
@@ -342,9 +357,10 @@ def _vectorised(scalar: Callable[[float], float], scipy_name: str) -> Callable[[
                 found.append(getattr(special, scipy_name))
             except ImportError:
                 ufunc = np.frompyfunc(scalar, 1, 1)
-                found.append(lambda v: np.asarray(ufunc(v)).astype(np.result_type(v, np.float32))[()])
+                found.append(ufunc)
         x = np.asarray(x)
-        return found[0](x if x.dtype.kind == "f" else x.astype(np.float64))
+        dtype = loop_dtypes(np.exp, ((x.dtype, False),))[-1]
+        return np.asarray(found[0](x.astype(dtype))).astype(dtype)[()]
 
     return impl
 
@@ -374,11 +390,11 @@ tan = elementwise(
     onnx="Tan", domain=((-1.2, 1.2),),
 )
 arcsin = elementwise(
-    "arcsin", np.arcsin, grad=(lambda g, out, x: g / sqrt(1 - x * x),), scalar=lambda m, x: m.asin(x),
+    "arcsin", np.arcsin, grad=(lambda g, out, x: g / sqrt((1 - x) * (1 + x)),), scalar=lambda m, x: m.asin(x),
     onnx="Asin", domain=(UNIT,),
 )
 arccos = elementwise(
-    "arccos", np.arccos, grad=(lambda g, out, x: -g / sqrt(1 - x * x),), scalar=lambda m, x: m.acos(x),
+    "arccos", np.arccos, grad=(lambda g, out, x: -g / sqrt((1 - x) * (1 + x)),), scalar=lambda m, x: m.acos(x),
     onnx="Acos", domain=(UNIT,),
 )
 arctan = elementwise(
@@ -409,16 +425,16 @@ arccosh = elementwise(
     onnx="Acosh", domain=(ABOVE_ONE,),
 )
 arctanh = elementwise(
-    "arctanh", np.arctanh, grad=(lambda g, out, x: g / (1 - x * x),), scalar=lambda m, x: m.atanh(x),
+    "arctanh", np.arctanh, grad=(lambda g, out, x: g / ((1 - x) * (1 + x)),), scalar=lambda m, x: m.atanh(x),
     onnx="Atanh", domain=(UNIT,),
 )
 deg2rad = elementwise(
     "deg2rad", np.deg2rad, grad=(lambda g, out, x: g * (math.pi / 180.0),),
-    scalar=lambda m, x: x * (math.pi / 180.0), onnx="", domain=(REAL,),
+    scalar=lambda m, x: x * (m.const(math.pi, x) / 180.0), onnx="", domain=(REAL,),
 )
 rad2deg = elementwise(
     "rad2deg", np.rad2deg, grad=(lambda g, out, x: g * (180.0 / math.pi),),
-    scalar=lambda m, x: x * (180.0 / math.pi), onnx="", domain=(REAL,),
+    scalar=lambda m, x: x * (m.const(180.0, x) / math.pi), onnx="", domain=(REAL,),
 )
 
 # -- rounding and sign: flat almost everywhere ----------------------------------------------------------------------
@@ -473,9 +489,9 @@ heaviside = elementwise(
 # -- extrema: where two are equal, each gets half of the gradient ---------------------------------------------------
 
 
-def _share(x: Any, y: Any, g: Any) -> Any:
-    """g where x wins over y, half of it where they tie."""
-    return where(greater(x, y), g, where(equal(x, y), 0.5 * g, 0.0))
+def _share(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """g where x won over y, half of it where they tie."""
+    return where(equal(x, out), where(equal(x, y), 0.5 * g, g), 0.0)
 
 
 def _extremum(name: str, ufunc: np.ufunc, sign_: int, skips_nan: bool, onnx: str) -> Op:
@@ -487,15 +503,9 @@ def _extremum(name: str, ufunc: np.ufunc, sign_: int, skips_nan: bool, onnx: str
             wins = wins | (y.ne(y) if skips_nan else x.ne(x))
         return m.select(wins, x, y)
 
-    def grad_x(g: Any, out: Any, x: Any, y: Any) -> Any:
-        return _share(x, y, g) if sign_ > 0 else _share(y, x, g)
-
-    def grad_y(g: Any, out: Any, x: Any, y: Any) -> Any:
-        return grad_x(g, out, y, x)
-
     return elementwise(
-        name, ufunc, grad=(grad_x, grad_y), scalar=scalar, onnx=onnx, domain=(REAL, REAL),
-        traits=(COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT),
+        name, ufunc, grad=(_share, lambda g, out, x, y: _share(g, out, y, x)), scalar=scalar, onnx=onnx,
+        domain=(REAL, REAL), traits=(COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT),
     )
 
 
@@ -516,19 +526,29 @@ def _flat(
     )
 
 
-def _comparison(name: str, ufunc: np.ufunc, scalar: Callable[..., Any], symbol: str, onnx: str) -> Op:
+def _comparison(name: str, ufunc: np.ufunc, compare: Callable[[Any, Any], Any], symbol: str, onnx: str) -> Op:
+    def scalar(m: Any, x: Any, y: Any) -> Any:
+        if x.kind == y.kind:
+            return compare(x, y)
+        # int64 with uint64: by value, so a negative number comes before every number without a sign
+        unsigned = compare(*(m.cast(v, np.dtype(np.uint64)) for v in (x, y)))
+        if x.kind == "i":
+            return m.select(x < 0, m.const(ufunc(-1, 0), unsigned), unsigned)
+        return m.select(y < 0, m.const(ufunc(0, -1), unsigned), unsigned)
+
     return elementwise(
         name, ufunc, grad=NONE, scalar=scalar, onnx=onnx, domain=(REAL, REAL), symbol=symbol,
         infer=infer_like(ufunc, out=np.bool_, name=name),
     )
 
 
-equal = _comparison("equal", np.equal, lambda m, x, y: x.eq(y), "{} == {}", "Equal")
-not_equal = _comparison("not_equal", np.not_equal, lambda m, x, y: x.ne(y), "{} != {}", "")
-less = _comparison("less", np.less, lambda m, x, y: x < y, "{} < {}", "Less")
-less_equal = _comparison("less_equal", np.less_equal, lambda m, x, y: x <= y, "{} <= {}", "LessOrEqual")
-greater = _comparison("greater", np.greater, lambda m, x, y: x > y, "{} > {}", "Greater")
-greater_equal = _comparison("greater_equal", np.greater_equal, lambda m, x, y: x >= y, "{} >= {}", "GreaterOrEqual")
+equal = _comparison("equal", np.equal, lambda x, y: x.eq(y), "{} == {}", "Equal")
+not_equal = _comparison("not_equal", np.not_equal, lambda x, y: x.ne(y), "{} != {}", "")
+less = _comparison("less", np.less, lambda x, y: x < y, "{} < {}", "Less")
+less_equal = _comparison("less_equal", np.less_equal, lambda x, y: x <= y, "{} <= {}", "LessOrEqual")
+greater = _comparison("greater", np.greater, lambda x, y: x > y, "{} > {}", "Greater")
+greater_equal = _comparison("greater_equal", np.greater_equal, lambda x, y: x >= y, "{} >= {}", "GreaterOrEqual")
+COMPARISONS = (equal, not_equal, less, less_equal, greater, greater_equal)
 
 isnan = _flat("isnan", np.isnan, lambda m, x: x.ne(x), onnx="IsNaN")
 isinf = _flat("isinf", np.isinf, lambda m, x: _magnitude(m, x).eq(math.inf) if x.kind == "f" else x.ne(x), onnx="IsInf")
@@ -589,7 +609,7 @@ def _infer_cast(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType
 cast = register(Op(
     name="cast", kind="elementwise", onnx="Cast", domain=(REAL,),
     impl=lambda x, *, dtype: np.asarray(x).astype(dtype)[()],
-    grad=(lambda g, out, x, *, dtype: g,),
+    grad=(lambda g, out, x, *, dtype: g if np.dtype(dtype).kind == "f" else None,),
     infer=_infer_cast, lower=lambda m, x, *, dtype: m.cast(x, np.dtype(dtype)),
 ))
 stop_gradient = register(Op(
@@ -600,12 +620,14 @@ stop_gradient = register(Op(
 
 def operand_dtypes(op: Op, types: Sequence[ArrayType], out: ArrayType, params: Any) -> tuple[np.dtype[Any], ...]:
     """The dtype each operand is converted to before the scalar rule runs."""
-    if op.ufunc is not None and op is not cast:
-        return loop_dtypes(op.ufunc, tuple((t.dtype, t.weak) for t in types))[: len(types)]  # type: ignore[misc]
-    if op is cast:
-        return (types[0].dtype,)  # type: ignore[return-value]
-    if op is where:
-        return types[0].dtype, out.dtype, out.dtype  # type: ignore[return-value]
-    return (out.dtype,) * len(types)  # type: ignore[return-value]
-
-
+    given: tuple[np.dtype[Any], ...] = tuple(t.dtype for t in types)  # type: ignore[misc]
+    if op.ufunc is None:
+        if op is cast:
+            return given
+        return (given[0], out.dtype, out.dtype) if op is where else (out.dtype,) * len(types)  # type: ignore[return-value]
+    if op in COMPARISONS and any(t.weak for t in types) and all(d.kind in "iu" for d in given):
+        # a Python integer is compared by its value, also where the other dtype cannot hold it
+        return tuple(np.dtype(np.int64 if d.kind == "i" else np.uint64) for d in given)
+    wanted = loop_dtypes(op.ufunc, tuple((t.dtype, t.weak) for t in types))[: len(types)]  # type: ignore[misc]
+    # NumPy asks for the signs of small integers in float16, which kernels have not; float32 holds them as well
+    return tuple(np.dtype(np.float32) if d == np.float16 and out.dtype != d else d for d in wanted)

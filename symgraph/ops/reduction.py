@@ -82,12 +82,22 @@ def _spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 def _prod_grad(g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
-    """The product of the others, also where factors are zero."""
+    """The product of the others, also where factors are zero.
+
+    The factors that are zero are kept apart: with none among the others their product is 1, with one it is that factor
+    itself, which its own derivative needs. (With two or more it is taken as flat, which is so up to second order.)
+    """
     zero = ew.equal(x, 0)
-    zeros = _spread(sum(zero, axis=axis, keepdims=keepdims), x, axis, keepdims)
-    others = _spread(prod(ew.where(zero, 1.0, x), axis=axis, keepdims=keepdims), x, axis, keepdims)
-    alone = ew.where(ew.logical_and(zero, ew.equal(zeros, 1)), others, 0.0)
-    return _spread(g, x, axis, keepdims) * ew.where(ew.equal(zeros, 0), others / ew.where(zero, 1.0, x), alone)
+    factor = ew.where(zero, 1.0, x)
+    null = ew.where(zero, x, 0.0)
+
+    def whole(total: Any) -> Any:
+        return _spread(total, x, axis, keepdims)
+
+    others = whole(prod(factor, axis=axis, keepdims=keepdims)) / factor
+    zeros = whole(sum(zero, axis=axis, keepdims=keepdims)) - ew.cast(zero, dtype=np.int64)
+    one = whole(sum(null, axis=axis, keepdims=keepdims)) - null
+    return whole(g) * others * ew.where(ew.equal(zeros, 0), 1.0, ew.where(ew.equal(zeros, 1), one, 0.0))
 
 
 def _extremum_grad(g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:

@@ -1,0 +1,169 @@
+"""What several test files share: special values, comparison in units in the last place, every form of a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import symgraph as sg
+from compiler import emit_python, interpret
+from compiler.arguments import convert, size_values
+from compiler.kernel import Kernel
+from compiler.variant import Variant
+from symgraph.op import REGISTRY
+
+DTYPES = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
+)
+FLOATS = ("float32", "float64")
+
+
+# -- values -------------------------------------------------------------------------------------------------------------
+
+
+def special(dtype: Any) -> np.ndarray:
+    """The values on which implementations differ: zeros, limits, infinities, nan, subnormals, ties of rounding, the
+    ends of the ranges of exp, large arguments of sin."""
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        return np.array([False, True])
+    if kind.kind in "iu":
+        info = np.iinfo(kind)
+        wanted = (
+            info.min, info.min + 1, -129, -128, -7, -3, -2, -1, 0, 1, 2, 3, 5, 7, 8, info.bits - 1, info.bits,
+            info.bits + 1, 127, 255, info.max // 3, info.max // 2 + 1, info.max - 1, info.max,
+        )
+        return np.array(sorted({v for v in wanted if info.min <= v <= info.max}), kind)
+    info = np.finfo(kind)
+    positive = [
+        0.0, info.smallest_subnormal, info.tiny / 3, info.tiny, 1e-30, 1e-8, info.eps, 1e-3, 0.1, 0.5, 1 - info.epsneg, 1,
+        1 + info.eps, 1.5, 2, 2.5, 3, np.pi, 10, 30, 88.7, 100, 104, 709.7, 710, 745, 1e5, 1e10, 1e22, 2 / info.eps,
+        1 / info.eps + 0.5, float(info.max) ** 0.5, info.max, np.inf, np.nan,
+    ]
+    with np.errstate(over="ignore"):
+        return np.array(positive + [-x for x in positive], kind)
+
+
+def scattered(dtype: Any, count: int, seed: int = 0) -> np.ndarray:
+    """Values of many magnitudes."""
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        return rng.integers(0, 2, count).astype(bool)
+    if kind.kind in "iu":
+        info = np.iinfo(kind)
+        wide = rng.integers(info.min, info.max, count, dtype=kind, endpoint=True)
+        return np.where(rng.random(count) < 0.5, wide, wide % kind.type(11)).astype(kind)
+    near, far = rng.uniform(-3, 3, count), rng.normal(size=count) * 10.0 ** rng.uniform(-8, 8, count)
+    return np.where(rng.random(count) < 0.5, near, far).astype(kind)
+
+
+def pairs(left: np.ndarray, right: np.ndarray) -> list[np.ndarray]:
+    """Every value of one with every value of the other."""
+    return [grid.ravel() for grid in np.meshgrid(left, right, indexing="ij")]
+
+
+# -- comparison ---------------------------------------------------------------------------------------------------------
+
+
+def ulps(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """How many floating-point numbers lie between; inf where only one is nan, or two zeros differ in sign."""
+    whole = np.dtype(f"i{got.dtype.itemsize}")
+
+    def ranks(x: np.ndarray) -> np.ndarray:
+        bits = np.ascontiguousarray(x).view(whole)
+        return np.where(bits < 0, np.iinfo(whole).min - bits, bits)
+
+    high, low = np.maximum(ranks(got), ranks(wanted)), np.minimum(ranks(got), ranks(wanted))
+    apart = (high.view(f"u{whole.itemsize}") - low.view(f"u{whole.itemsize}")).astype(np.float64)
+    apart[np.isnan(got) & np.isnan(wanted)] = 0
+    apart[np.isnan(got) != np.isnan(wanted)] = np.inf
+    apart[(got == 0) & (wanted == 0) & (np.signbit(got) != np.signbit(wanted))] = np.inf
+    return apart
+
+
+def difference(got: Any, wanted: Any, ulp: float = 0, at: Sequence[Any] = ()) -> str | None:
+    """What is wrong with a result (dtype, shape, or the worst element, where arrays `at` are), or None."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    if got.dtype != wanted.dtype or got.shape != wanted.shape:
+        return f"is {got.dtype}{got.shape}, NumPy {wanted.dtype}{wanted.shape}"
+    if got.dtype.kind != "f":
+        wrong = (got != wanted).astype(np.float64)
+    elif got.dtype.itemsize == 2:
+        wrong = (~((got == wanted) | (np.isnan(got) & np.isnan(wanted)))).astype(np.float64)
+    else:
+        wrong = ulps(np.atleast_1d(got), np.atleast_1d(wanted)).reshape(got.shape)
+    if not wrong.size or wrong.max() <= ulp:
+        return None
+    worst = np.unravel_index(np.argmax(wrong), wrong.shape)
+    place = f" at {', '.join(repr(a[worst]) for a in at)}" if at and all(np.shape(a) == wrong.shape for a in at) else ""
+    return f"{got[worst]!r}, NumPy {wanted[worst]!r}{place}: {wrong[worst]:g} ulp, {np.count_nonzero(wrong > ulp)} wrong"
+
+
+# -- forms --------------------------------------------------------------------------------------------------------------
+
+
+class Call(NamedTuple):
+    """A row applied to inputs by name."""
+
+    row: str
+    args: tuple[str, ...]
+    params: Mapping[str, Any] = {}
+
+    def on(self, inputs: Mapping[str, Any]) -> Any:
+        """The row on arrays, Variables or symbols."""
+        return REGISTRY[self.row](*(inputs[a] for a in self.args), **self.params)
+
+
+def run_text(function: Any, values: Mapping[str, Any]) -> Any:
+    """The answer of a function's printed source, run by Python in place of its last kernel."""
+    what, compiled = function.variants()[-1]
+    program = compiled.program
+    names = emit_python.namespace()
+    exec(emit_python.write(program, compiled.sizes), names)
+
+    def entry(*arguments: Any) -> tuple[Any, ...]:
+        *arrays, sizes = arguments
+        given = len(arrays) - len(program.inputs) - len(program.constants)
+        numbers = [np.empty(1, buffer.dtype) for buffer in program.outputs[given:]]
+        with np.errstate(all="ignore"):
+            flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arrays]
+            typed = [
+                b.dtype.type(a) if b.role == "scalar" else a for a, b in zip(flat, program.inputs, strict=False)
+            ] + flat[len(program.inputs):]
+            status = names["kernel"](*typed, *numbers, *map(int, sizes))
+        return status or 0, *(number[0] for number in numbers)
+
+    text = Variant(
+        compiled.typed, compiled.steps, program, Kernel(entry, compiled.sizes, "", None), list(compiled.steps[-1].outputs)
+    )
+    arguments = [convert(node, values[node.name]) for node in function.inputs]
+    return function._packed(text.bind(size_values(function.inputs, values))(arguments))
+
+
+def forms(
+    calls: Mapping[str, Call], values: Mapping[str, Any], few: Mapping[str, Any] | None = None, **options: Any,
+) -> dict[str, tuple[Mapping[str, Any], dict[str, Any]]]:
+    """The results of every form of the calls: {form: (the values it ran on, {call: result})}.
+
+    `few` are the values for the form that is slow: the printed text run by Python.
+    """
+    symbols = {name: sg.placeholder(name) for name in values}
+    formulas = {key: call.on(symbols) for key, call in calls.items()}
+    used = {name for call in calls.values() for name in call.args}
+    given = {name: value for name, value in values.items() if name in used}
+    variables = {name: sg.as_variable(value) for name, value in given.items()}
+    function = sg.compile(formulas, verify=True, **options)
+    with np.errstate(all="ignore"):
+        eager = {key: call.on(variables) for key, call in calls.items()}
+        found = {
+            "impl": (given, {key: call.on(given) for key, call in calls.items()}),
+            "eager": (given, {key: getattr(result, "data", result) for key, result in eager.items()}),
+            "interpreter": (given, dict(zip(formulas, interpret(list(formulas.values()), given), strict=True))),
+            "kernel": (given, function(**given)),
+        }
+    few = {n: v for n, v in (given if few is None else few).items() if n in used}
+    found["text"] = (few, run_text(function, few))
+    return found
