@@ -40,8 +40,10 @@ if hasattr(os, "register_at_fork"):  # a process forked while another thread com
 class Plan:
     """One set of outputs of a Function (its value, its gradients, or both) and its kernels."""
 
-    def __init__(self, outputs: Sequence[Expr], inputs: Sequence[Expr], options: Mapping[str, Any]) -> None:
-        self.outputs, self.inputs, self.options = tuple(outputs), tuple(inputs), options
+    def __init__(
+        self, outputs: Sequence[Expr], inputs: Sequence[Expr], targets: Sequence[Expr], options: Mapping[str, Any]
+    ) -> None:
+        self.outputs, self.inputs, self.targets, self.options = tuple(outputs), tuple(inputs), tuple(targets), options
         self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
 
     def bind(self, values: Sequence[Any]) -> Run:
@@ -73,7 +75,7 @@ class Plan:
                 found = self.variants.get(kinds)
                 if found is None:
                     arguments = {n.name or "": k for n, k in zip(self.inputs, kinds, strict=True)}
-                    found = compile_variant(self.outputs, self.inputs, arguments, **self.options)
+                    found = compile_variant(self.outputs, self.inputs, arguments, self.targets, **self.options)
                     self.variants[kinds] = found
         return found
 
@@ -226,13 +228,12 @@ class Function:
         with _lock:
             found = self._plans.get((way, names))
             if found is None:
-                outputs, inputs = list(self.outputs), self.inputs
-                if way.what != VALUE:
-                    by_name = {n.name: n for n in self.inputs}
-                    grads = self._gradients([by_name[name] for name in names], way.cotangent)
-                    outputs = [*outputs, *grads] if way.what == BOTH else grads
-                    inputs = (*inputs, COTANGENT) if way.cotangent else inputs
-                found = self._plans[way, names] = Plan(outputs, inputs, self.options)
+                by_name = dict(zip(self.signature.names, self.inputs, strict=True))
+                targets = [by_name[name] for name in names]
+                grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
+                outputs = () if way.what == GRAD else self.outputs
+                inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
+                found = self._plans[way, names] = Plan((*outputs, *grads), inputs, targets, self.options)
         return found
 
     def _gradients(self, targets: Sequence[Expr], cotangent: bool) -> list[Expr]:

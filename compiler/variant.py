@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,8 @@ from compiler.specialise import ArgumentType, Requirement, Typed, specialise
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError, DTypeError, SymgraphError
-from symgraph.expr import Expr, format_expr, to_table, toposort
+from symgraph.expr import Expr, as_expr, format_expr, to_table, toposort
+from symgraph.ops import elementwise as ew
 
 Run = Callable[[list[Any]], list[Any]]
 """From converted arguments to results."""
@@ -119,24 +121,33 @@ def compile_variant(
     outputs: Sequence[Expr],
     inputs: Sequence[Expr],
     arguments: Mapping[str, ArgumentType],
+    targets: Sequence[Expr] = (),
     *,
     fma: bool,
     verify: bool,
 ) -> Variant:
     """Types, passes, schedule and machine code of a graph.
 
+    Args:
+        outputs: expressions; the last of them are gradients, where there are `targets`.
+        inputs: the placeholders, in the order of the kernel's arguments.
+        arguments: a type for each placeholder's name.
+        targets: the inputs that the gradients belong to.
+        fma: fuse multiplications and additions.
+        verify: check the graph after every pass.
+
     Raises:
         SymgraphError: the graph does not fit the arguments, or needs a dtype that kernels lack; at the user's line.
         CompileError: the compiler failed; its attribute `table` holds the graph.
     """
-    typed = specialise(outputs, inputs, arguments)
+    typed = _with_dtypes_of_targets(specialise(outputs, inputs, arguments), inputs, targets)
     for node in toposort(typed.outputs):
         if node.type.dtype not in SUPPORTED:
             where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
             types = ", ".join(str(a.type.dtype) for a in node.args)
             raise DTypeError(
-                f"{node.op.name} of {types} is {node.type.dtype}, as in NumPy; kernels compute in bool, integers, float32 "
-                f"and float64: convert with .astype('float64') first{where}"
+                f"{node.op.name} of {types} is {node.type.dtype}, as in NumPy; kernels compute in bool, integers, "
+                f"float32 and float64: convert with .astype('float64') first{where}"
             )
     try:
         steps: list[Step] = [Step("typed", typed.outputs, ())]
@@ -156,6 +167,21 @@ def compile_variant(
         raise
     except Exception as error:
         raise _failure(error, typed) from error
+
+
+def _with_dtypes_of_targets(typed: Typed, inputs: Sequence[Expr], targets: Sequence[Expr]) -> Typed:
+    """Gradients in the dtypes of what they belong to, which are known only now."""
+    known = dict(zip(inputs, typed.inputs, strict=True))
+    values, grads = (
+        typed.outputs[: len(typed.outputs) - len(targets)],
+        typed.outputs[len(typed.outputs) - len(targets) :],
+    )
+    cast = []
+    for grad, target in zip(grads, targets, strict=True):
+        dtype = known[target].type.dtype
+        assert dtype is not None
+        cast.append(grad if grad.type.dtype == dtype else as_expr(ew.cast(grad, dtype=dtype.str)))
+    return replace(typed, outputs=(*values, *cast))
 
 
 def _failure(error: Exception, typed: Typed) -> CompileError:
