@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ def interpret(
     outputs: Sequence[Expr],
     inputs: Mapping[str, Any],
     tap: Callable[[Expr, Any], None] | None = None,
+    others: Iterable[Expr] = (),
 ) -> list[Any]:
     """The values of `outputs`, given arrays or numbers by placeholder name.
 
@@ -26,6 +27,7 @@ def interpret(
         outputs: expressions, typed or not.
         inputs: a value for every placeholder, by name; it is converted as a compiled function would.
         tap: called with every node and its value.
+        others: placeholders that the outputs do not depend on, but for their sizes.
 
     Raises:
         ArgumentError, InputError: a value is missing, or does not fit its placeholder.
@@ -37,7 +39,7 @@ def interpret(
     [10.0]
     """
     order = toposort(outputs)
-    given = {n: _argument(n, inputs) for n in order if n.op is ar.placeholder}
+    given = {n: _argument(n, inputs) for n in (*order, *others) if n.op is ar.placeholder}
     sizes = size_values(given, {n.name or "": value for n, value in given.items()})
     values: dict[Expr, Any] = {}
     uses = _use_counts(order, outputs)
