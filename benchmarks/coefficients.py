@@ -1,0 +1,173 @@
+"""The numbers of compiler/vector_math: polynomials, and constants split into parts.
+
+``python -m benchmarks.coefficients`` prints compiler/vector_math/tables.py; ``... NAME`` prints one entry, with the
+error of the fit in units of the last place.
+
+A polynomial is fitted by weighted least squares in Chebyshev's nodes, whose largest error is within a small factor of the
+smallest possible (Muller, "Elementary Functions", chapter 3), the weight making it the error of the whole function in
+units of the last place. Its first coefficients are then rounded one after the other, and the rest is fitted again after
+each, so that rounding costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from mpmath import exp, linspace, log, lu_solve, matrix, mp, mpf, pi, sqrt
+
+mp.dps = 100
+Function = Callable[[Any], Any]
+
+
+class Fit(NamedTuple):
+    """A polynomial p of `degree` with ``weight(x) * |p(x) - function(x)|`` small on [low, high]."""
+
+    function: Function
+    weight: Function
+    low: Any
+    high: Any
+    degree: int
+    dtype: str = "float64"
+    fixed: tuple[Any, ...] = ()  # leading coefficients that are given
+
+
+class Parts(NamedTuple):
+    """A constant as a sum of numbers, each the rounded rest of those before."""
+
+    value: Function
+    count: int
+    dtype: str = "float64"
+    bits: int = 0  # of all parts but the last, where they are shorter than the format
+
+
+def rounded(value: Any, dtype: str) -> Any:
+    """The nearest number of a dtype."""
+    return mpf(float(value)) if dtype == "float64" else mpf(float(np.float32(str(value))))
+
+
+def best(fit: Fit, known: list[Any]) -> list[Any]:
+    """The coefficients after those that are known: weighted least squares in Chebyshev's nodes."""
+    order, n = len(known), fit.degree + 1 - len(known)
+    nodes = 4 * n + 1
+    rows, values = matrix(nodes, n), matrix(nodes, 1)
+    for i in range(nodes):
+        angle = pi * (2 * i + 1) / (2 * nodes)
+        x = (mpf(fit.low) + mpf(fit.high)) / 2 - (mpf(fit.high) - mpf(fit.low)) / 2 * mp.cos(angle)
+        weight = fit.weight(x)
+        for j in range(n):
+            rows[i, j] = weight * x ** (j + order)
+        values[i] = weight * (fit.function(x) - horner(known, x))
+    return list(lu_solve(rows.T * rows, rows.T * values))
+
+
+def horner(coefficients: list[Any], x: Any) -> Any:
+    """The value of a polynomial."""
+    value = mpf(0)
+    for c in reversed(coefficients):
+        value = value * x + c
+    return value
+
+
+def solve(fit: Fit, exact: int = 4) -> tuple[list[Any], Any]:
+    """Rounded coefficients, and the largest weighted error with them; the first `exact` ones are rounded in turn."""
+    known = [rounded(c, fit.dtype) for c in fit.fixed]
+    for _ in range(exact):
+        if len(known) > fit.degree:
+            break
+        known.append(rounded(best(fit, known)[0], fit.dtype))
+    if len(known) <= fit.degree:
+        known += [rounded(c, fit.dtype) for c in best(fit, known)]
+    worst = max(
+        abs((horner(known, x) - fit.function(x)) * fit.weight(x))
+        for x in linspace(fit.low, fit.high, 501)
+    )
+    return known, worst
+
+
+def split(parts: Parts) -> list[Any]:
+    """The numbers whose sum is the constant."""
+    rest, found = parts.value(None), []
+    for k in range(parts.count):
+        part = rest
+        if parts.bits and k < parts.count - 1:
+            with mp.workprec(parts.bits):
+                part = +rest
+        found.append(rounded(part, parts.dtype))
+        rest -= found[-1]
+    return found
+
+
+def series(function: Function, *known: Any) -> Function:
+    """(function(x) - known[0] - known[1] x - ...) / x**len(known), from the power series where x is small."""
+    order = len(known)
+
+    def quotient(x: Any) -> Any:
+        with mp.workdps(mp.dps * 3):
+            x = mpf(x) if abs(x) > mpf(10) ** -25 else mpf(10) ** -25
+            return (function(x) - sum(mpf(k) * x**j for j, k in enumerate(known))) / x**order
+
+    return quotient
+
+
+HALF_LN2 = log(2) / 2 * mpf("1.0005")
+LARGEST_S = (sqrt(mpf(2)) - 1) / (sqrt(mpf(2)) + 1) * mpf("1.0005")
+
+
+def atanh_rest(z: Any) -> Any:
+    """(2 atanh(s) / s - 2) / z, where z = s**2."""
+    return series(lambda s: 2 * mp.atanh(s), 0, 2, 0)(sqrt(abs(z)))
+
+TABLES: dict[str, Fit | Parts] = {
+    "LN2": Parts(lambda _: log(2), 2),
+    "LN2_32": Parts(lambda _: log(2), 2, "float32"),
+    # exp(r) = 1 + r + r**2 / 2 + r**3 p(r)
+    "EXP": Fit(series(exp, 1, 1, 0.5), lambda r: r**3, -HALF_LN2, HALF_LN2, 8),
+    "EXP_32": Fit(series(exp, 1, 1, 0.5), lambda r: r**3, -HALF_LN2, HALF_LN2, 3, "float32"),
+    # 2**r = 1 + r p(r)
+    "EXP2": Fit(series(lambda r: mpf(2) ** r, 1), lambda r: r, -0.5001, 0.5001, 10),
+    "EXP2_32": Fit(series(lambda r: mpf(2) ** r, 1), lambda r: r, -0.5001, 0.5001, 5, "float32"),
+    # log(1 + f) = 2 s + s z p(z) with s = f / (2 + f), z = s**2
+    "LOG": Fit(atanh_rest, lambda z: z / 2, 0, LARGEST_S**2, 6),
+    "LOG_32": Fit(atanh_rest, lambda z: z / 2, 0, LARGEST_S**2, 2, "float32"),
+    "LOG2E": Parts(lambda _: 1 / log(2), 2),
+    "LOG2E_32": Parts(lambda _: 1 / log(2), 2, "float32"),
+    "LOG10E": Parts(lambda _: 1 / log(10), 2),
+    "LOG10E_32": Parts(lambda _: 1 / log(10), 2, "float32"),
+    # the first part times an exponent is exact
+    "LOG10_2": Parts(lambda _: log(2) / log(10), 2, "float64", 40),
+    "LOG10_2_32": Parts(lambda _: log(2) / log(10), 2, "float32", 15),
+}
+
+
+def entry(name: str) -> tuple[list[Any], float]:
+    """The numbers of a table, and the error of the fit in units of 2**-53 (2**-24 for float32)."""
+    table = TABLES[name]
+    if isinstance(table, Parts):
+        return split(table), 0.0
+    numbers, worst = solve(table)
+    return numbers, float(worst * mpf(2) ** (53 if table.dtype == "float64" else 24))
+
+
+def text(name: str, numbers: list[Any]) -> str:
+    """A table as Python."""
+    lines, line = [], "   "
+    for number in numbers:
+        item = f" {float(number)!r},"
+        if len(line) + len(item) > 118:
+            lines.append(line)
+            line = "   "
+        line += item
+    return "\n".join([f"{name} = (", *lines, line, ")"])
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:]:
+        found, error = entry(wanted)
+        print(text(wanted, found), f"# error {error:.3g}", sep="\n")
+    if not sys.argv[1:]:
+        print('"""Coefficients and constants; made by ``python -m benchmarks.coefficients``."""\n')
+        for wanted in TABLES:
+            print(text(wanted, entry(wanted)[0]))

@@ -1,0 +1,57 @@
+"""Elementary functions in the language of scalar rules: branch-free, so that loops over them vectorise.
+
+Every operation is rounded once and every fused one is written as such, so results have the same bits on every machine.
+Accuracy is measured in docs/accuracy.md; sources are named with the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compiler.program import Note, Recorder, S, Statement
+from compiler.vector_math import exponential, logarithm
+
+
+class Function(NamedTuple):
+    """An elementary function: `rule(m, x, ...)` for one element.
+
+    Where arguments above `limit` (by dtype) would cost all others time, `far` computes them; `rule` holds up to `limit`.
+    """
+
+    rule: Callable[..., S]
+    far: Callable[..., S] | None = None
+    limit: dict[int, float] | None = None
+
+
+FUNCTIONS: dict[str, Function] = {
+    "exp": Function(exponential.exp),
+    "exp2": Function(exponential.exp2),
+    "log": Function(logarithm.log),
+    "log2": Function(logarithm.log2),
+    "log10": Function(logarithm.log10),
+    "log1p": Function(logarithm.log1p),
+}
+
+
+class Recorded(NamedTuple):
+    """A function as statements; the first ones made are its arguments."""
+
+    arguments: tuple[int, ...]
+    body: tuple[Statement | Note, ...]
+    result: int
+
+
+@cache
+def record(name: str, dtype: np.dtype[Any], arguments: int, far: bool = False) -> Recorded:
+    """The statements of a function for a dtype."""
+    m = Recorder([])
+    given: Sequence[S] = [S(m, m.new(), dtype) for _ in range(arguments)]
+    function = FUNCTIONS[name]
+    rule = function.far if far else function.rule
+    assert rule is not None
+    result = rule(m, *given)
+    return Recorded(tuple(a.number for a in given), tuple(m.body), result.number)
