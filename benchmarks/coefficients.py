@@ -112,13 +112,14 @@ def series(function: Function, *known: Any) -> Function:
     return quotient
 
 
+def even(function: Function, *known: Any) -> Function:
+    """`series` in z = x**2."""
+    quotient = series(function, *known)
+    return lambda z: quotient(sqrt(abs(z)))
+
+
 HALF_LN2 = log(2) / 2 * mpf("1.0005")
 LARGEST_S = (sqrt(mpf(2)) - 1) / (sqrt(mpf(2)) + 1) * mpf("1.0005")
-
-
-def atanh_rest(z: Any) -> Any:
-    """(2 atanh(s) / s - 2) / z, where z = s**2."""
-    return series(lambda s: 2 * mp.atanh(s), 0, 2, 0)(sqrt(abs(z)))
 
 TABLES: dict[str, Fit | Parts] = {
     "LN2": Parts(lambda _: log(2), 2),
@@ -129,9 +130,14 @@ TABLES: dict[str, Fit | Parts] = {
     # 2**r = 1 + r p(r)
     "EXP2": Fit(series(lambda r: mpf(2) ** r, 1), lambda r: r, -0.5001, 0.5001, 10),
     "EXP2_32": Fit(series(lambda r: mpf(2) ** r, 1), lambda r: r, -0.5001, 0.5001, 5, "float32"),
+    # cosh(r) = 1 + z / 2 + z**2 p(z), sinh(r) = r + r z p(z), z = r**2
+    "COSH": Fit(even(mp.cosh, 1, 0, 0.5, 0), lambda z: z**2, 0, HALF_LN2**2, 3),
+    "COSH_32": Fit(even(mp.cosh, 1, 0, 0.5, 0), lambda z: z**2, 0, HALF_LN2**2, 1, "float32"),
+    "SINH": Fit(even(mp.sinh, 0, 1, 0), lambda z: z, 0, HALF_LN2**2, 4),
+    "SINH_32": Fit(even(mp.sinh, 0, 1, 0), lambda z: z, 0, HALF_LN2**2, 2, "float32"),
     # log(1 + f) = 2 s + s z p(z) with s = f / (2 + f), z = s**2
-    "LOG": Fit(atanh_rest, lambda z: z / 2, 0, LARGEST_S**2, 6),
-    "LOG_32": Fit(atanh_rest, lambda z: z / 2, 0, LARGEST_S**2, 2, "float32"),
+    "LOG": Fit(even(lambda s: 2 * mp.atanh(s), 0, 2, 0), lambda z: z / 2, 0, LARGEST_S**2, 6),
+    "LOG_32": Fit(even(lambda s: 2 * mp.atanh(s), 0, 2, 0), lambda z: z / 2, 0, LARGEST_S**2, 2, "float32"),
     "LOG2E": Parts(lambda _: 1 / log(2), 2),
     "LOG2E_32": Parts(lambda _: 1 / log(2), 2, "float32"),
     "LOG10E": Parts(lambda _: 1 / log(10), 2),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compiler.program import Note, Recorder, S, Statement
-from compiler.vector_math import exponential, logarithm
+from compiler.vector_math import exponential, hyperbolic, logarithm
 
 
 class Function(NamedTuple):
@@ -34,6 +34,10 @@ FUNCTIONS: dict[str, Function] = {
     "log2": Function(logarithm.log2),
     "log10": Function(logarithm.log10),
     "log1p": Function(logarithm.log1p),
+    "expm1": Function(hyperbolic.expm1),
+    "sinh": Function(hyperbolic.sinh),
+    "cosh": Function(hyperbolic.cosh),
+    "tanh": Function(hyperbolic.tanh),
 }
 
 
