@@ -63,15 +63,15 @@ def expm1(m: Recorder, x: S) -> S:
 
 
 def tanh(m: Recorder, x: S) -> S:
-    """E / (E + 2) with E = expm1(2 x), below 2 ulp; what E + 2 loses to rounding is put right, since 1 / (E + 2) is half of
-    1 - tanh(x)."""
+    """E / (E + 2) with E = expm1(2 x), below 2 ulp; what E + 2 loses to rounding is put right where it counts: for
+    small E, where 1 / (E + 2) is nearly (1 - q)**2 / 2 for the quotient q."""
     size = m.fabs(x)
     top = 22.0 if x.bits == 64 else 10.0
     e = scaled_expm1(m, m.select(size > top, m.const(2 * top, x), size * 2.0), 0)
     d = e + 2.0
     q = e / d
-    lost = e - (d - 2.0)
-    return m.copysign(m.fma(q * -0.5, (m.const(1, x) - q) * lost, q), x)
+    rest = m.const(1, x) - q
+    return m.copysign(m.fma(q * -0.5, rest * rest * (e - (d - 2.0)), q), x)
 
 
 def _sums(m: Recorder, x: S, swap: bool) -> S:
