@@ -395,13 +395,13 @@ def _checked_inputs(found: Sequence[Expr], inputs: Sequence[Expr] | None) -> Seq
 
 
 def _checked_wrt(inputs: Sequence[Expr], wrt: Any) -> Sequence[Expr]:
-    wanted = [wrt] if isinstance(wrt, Expr | str) else list(wrt)
+    wanted = list(wrt) if isinstance(wrt, list | tuple) else [wrt]
     by_name = {n.name: n for n in inputs}
     found = []
     for one in wanted:
         node = by_name.get(one) if isinstance(one, str) else one
         if node not in inputs:
-            raise ArgumentError(f"compile: wrt must be placeholders of the formula, got {one!r}")
+            raise ArgumentError(f"compile: wrt must be placeholders of the formula, got {one!r:.80}")
         check_differentiable(node)  # type: ignore[arg-type]
         found.append(node)
     return found  # type: ignore[return-value]

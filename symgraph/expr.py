@@ -6,6 +6,7 @@ subexpressions are shared from the start and ``is`` compares formulas.
 
 from __future__ import annotations
 
+import operator
 import re
 import threading
 import weakref
@@ -380,7 +381,7 @@ def _declared_size(name: str, axis: int, size: Any) -> Size:
         return dims.atom(size)
     if isinstance(size, Dim):
         return size
-    fixed = int(size.__index__())
+    fixed = operator.index(size)
     if fixed < 0:
         raise ValueError(f"placeholder {name!r}: sizes cannot be negative, got {fixed}")
     return fixed

@@ -7,6 +7,7 @@ so that ``np.sum(a)`` and ``sg.sum(a)`` are the same.
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -37,8 +38,8 @@ def _axes(axis: Any) -> tuple[int, ...] | None:
     if axis is None:
         return None
     if isinstance(axis, tuple | list):
-        return tuple(int(a.__index__()) for a in axis)
-    return (int(axis.__index__()),)
+        return tuple(operator.index(a) for a in axis)
+    return (operator.index(axis),)
 
 
 def _refuse(function: str, **given: Any) -> None:
@@ -430,7 +431,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     shifts = shift if isinstance(shift, tuple | list) else (shift,)
     for by, along in zip(shifts, _axes(axis) or (), strict=len(shifts) != 1):
         length = ar.size(a, axis=along)
-        by = int(by.__index__())
+        by = operator.index(by)
         if isinstance(length, int) or getattr(length, "op", None) is ar.constant:
             fixed = as_size(length)
             by = by % fixed if fixed else 0  # type: ignore[operator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -401,7 +402,7 @@ def _bound(value: Any) -> int:
         if not isinstance(size, int):
             raise SymbolError("getitem: a slice needs fixed bounds; its length would not be known before the call")
         return size
-    return int(value.__index__())
+    return operator.index(value)
 
 
 def _indices(entry: Any) -> Any:

@@ -6,6 +6,7 @@ value; they turn themselves into plain ones as soon as types are known (`expand`
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -676,13 +677,13 @@ def as_size(value: Any) -> Size:
     if op is None:
         if isinstance(value, dims.Dim):
             return value
-        return int(value.__index__())
+        return operator.index(value)
     if op is size and _known(value.args[0]) is not None:
         shape = _known(value.args[0]) or ()
         axis = value.params["axis"]
         return dims.product(shape) if axis is None else shape[axis]
     if op.name == "constant":
-        return int(value.value.__index__())
+        return operator.index(value.value)
     rules = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "floordiv": dims.floordiv}
     if op.name in rules:
         return rules[op.name](*(as_size(a) for a in value.args))
