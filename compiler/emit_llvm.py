@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from compiler import vector_math
 from compiler.program import (
-    Address, Buffer, Check, Const, Load, Nest, Note, Primitive, Product, Program, Reduce, Ref, SizeOf, Store, identity,
+    LOW, Accumulate, Address, Buffer, Check, Const, Fill, Finish, Item, Load, Loop, Note, Primitive, Product, Program, Ref,
+    Region, SizeOf, Start, Store, Tiles, identity, walk,
 )
 from symgraph.dims import Size
 from symgraph.errors import CompileError
@@ -32,12 +35,12 @@ BIG_NEST = 64
 """Statements from which a nest stays a function of its own, so that no function grows without bound."""
 
 
-def code(dtype: np.dtype[object]) -> str:
+def code(dtype: np.dtype[Any]) -> str:
     """kind and bytes, as "f8"; "b1" for bools."""
     return f"{dtype.kind}{dtype.itemsize}"
 
 
-def memory_type(dtype: np.dtype[object]) -> str:
+def memory_type(dtype: np.dtype[Any]) -> str:
     """The LLVM type in memory.
 
     Raises:
@@ -49,12 +52,12 @@ def memory_type(dtype: np.dtype[object]) -> str:
         raise CompileError(f"kernels have no arithmetic for {dtype}; use float32 or float64") from None
 
 
-def register_type(dtype: np.dtype[object]) -> str:
+def register_type(dtype: np.dtype[Any]) -> str:
     """The LLVM type in registers: bools are single bits."""
     return "i1" if dtype.kind == "b" else memory_type(dtype)
 
 
-def literal(value: object, dtype: np.dtype[object]) -> str:
+def literal(value: object, dtype: np.dtype[Any]) -> str:
     """A constant in LLVM's notation; floats by their bits."""
     if dtype.kind == "f":
         return f"0x{struct.unpack('<Q', struct.pack('<d', float(value)))[0]:016X}"  # type: ignore[arg-type]
@@ -85,6 +88,8 @@ class Module:
             "attributes #0 = { nounwind willreturn memory(none) }",
             "attributes #1 = { nounwind noinline }",
             "attributes #2 = { nounwind }",
+            "attributes #3 = { nounwind willreturn memory(none) alwaysinline }",
+            "attributes #4 = { nounwind willreturn memory(none) noinline }",
             "",
         ])
 
@@ -92,8 +97,10 @@ class Module:
 class Body:
     """The lines of one function; hands out names of registers and labels."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, inline: bool = False) -> None:
         self.module = module
+        self.inline = inline
+        """Whether elementary functions become part of the function, as loops need to vectorise."""
         self.lines: list[str] = []
         self.count = 0
 
@@ -118,6 +125,9 @@ class Body:
 
     def math(self, name: str, type_: str, args: Sequence[str]) -> str:
         """A call of an elementary function."""
+        if name in vector_math.FUNCTIONS:
+            function = elementary(self.module, name, type_, len(args), self.inline)
+            return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
         if name in _INTRINSICS:
             suffix = "f64" if type_ == "double" else "f32"
             function = f"llvm.{name}.{suffix}"
@@ -131,7 +141,7 @@ class Body:
         return str(size) if isinstance(size, int) else f"%n{self.module.slots[size]}"
 
 
-def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[object]]) -> str:
+def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[Any]]) -> str:
     """The instructions of a primitive."""
     name, dtype = s.name, dtypes[-1] if s.name == "select" else dtypes[0]
     type_ = register_type(dtype)
@@ -146,6 +156,8 @@ def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[
         return body.let(f"select i1 {args[0]}, {type_} {args[1]}, {type_} {args[2]}")
     if name == "cast":
         return _cast(body, args[0], dtype, s.dtype)
+    if name == "bitcast":
+        return body.let(f"bitcast {type_} {args[0]} to {register_type(s.dtype)}")
     if name == "neg":
         return body.let(f"fneg {type_} {args[0]}" if dtype.kind == "f" else f"sub {type_} 0, {args[0]}")
     if name == "not":
@@ -165,7 +177,35 @@ def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[
     raise CompileError(f"LLVM has no {name} for {dtype}")
 
 
-def _cast(body: Body, x: str, source: np.dtype[object], target: np.dtype[object]) -> str:
+def elementary(module: Module, name: str, type_: str, arguments: int, inline: bool) -> str:
+    """The function that computes an elementary function, from its rule; returns its name.
+
+    Loops take it in and vectorise; elsewhere it is called, so that formulas with thousands of calls stay small. The
+    arithmetic, so every bit of the results, is the same.
+    """
+    function = f"{module.name}_{name}_{type_}{'_inline' if inline else ''}"
+    if function not in module.helpers:
+        module.helpers.add(function)
+        dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
+        recorded = vector_math.record(name, dtype, arguments)
+        body = Body(module, inline)
+        values = {number: f"%x{k}" for k, number in enumerate(recorded.arguments)}
+        dtypes = dict.fromkeys(recorded.arguments, dtype)
+        for s in recorded.body:
+            assert isinstance(s, Const | Primitive)
+            dtypes[s.result] = s.dtype
+            values[s.result] = literal(s.value, s.dtype) if isinstance(s, Const) else arithmetic(
+                body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args]
+            )
+        parameters = ", ".join(f"{type_} %x{k}" for k in range(arguments))
+        module.functions.append("\n".join([
+            f"\ndefine internal {type_} @{function}({parameters}) {'#3' if inline else '#4'} {{",
+            *body.lines, f"  ret {type_} {values[recorded.result]}", "}",
+        ]))
+    return function
+
+
+def _cast(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:
     a, b = register_type(source), register_type(target)
     if a == b:
         return x
@@ -184,7 +224,7 @@ def _cast(body: Body, x: str, source: np.dtype[object], target: np.dtype[object]
     return body.let(f"{'sext' if source.kind == 'i' else 'zext'} {a} {x} to {b}")
 
 
-def _integer_division(body: Body, name: str, type_: str, dtype: np.dtype[object], args: list[str]) -> str:
+def _integer_division(body: Body, name: str, type_: str, dtype: np.dtype[Any], args: list[str]) -> str:
     """Quotient or remainder rounded to zero; 0 for division by 0; the smallest integer divided by -1 wraps."""
     if dtype.kind == "b":
         raise CompileError(f"{name} is not defined for bools")
@@ -203,7 +243,7 @@ def _integer_division(body: Body, name: str, type_: str, dtype: np.dtype[object]
     return body.let(f"select i1 {zero}, {type_} 0, {type_} {result}")
 
 
-def _integer_power(body: Body, type_: str, dtype: np.dtype[object], args: list[str]) -> str:
+def _integer_power(body: Body, type_: str, dtype: np.dtype[Any], args: list[str]) -> str:
     """x to an integer power, wrapping, by repeated squaring; the exponent is not negative."""
     name = f"symgraph_ipow_{type_}"
     if name not in body.module.helpers:
@@ -230,19 +270,19 @@ done:
     return body.let(f"call {type_} @{name}({type_} {args[0]}, {type_} {args[1]})")
 
 
-# -- nests ----------------------------------------------------------------------------------------------------------------
+# -- regions --------------------------------------------------------------------------------------------------------------
 
 
-class NestWriter:
-    """Writes one nest as a function."""
+class RegionWriter:
+    """Writes one region as a function."""
 
-    def __init__(self, module: Module, nest: Nest, name: str) -> None:
-        self.module, self.nest, self.name = module, nest, name
-        self.body = Body(module)
+    def __init__(self, module: Module, region: Region, name: str) -> None:
+        self.module, self.region, self.name = module, region, name
+        self.body = Body(module, inline=any(isinstance(s, Loop) for s in walk(region.items)))
         self.values: dict[int, str] = {}
-        self.dtypes: dict[int, np.dtype[object]] = {}
+        self.dtypes: dict[int, np.dtype[Any]] = {}
         self.parameters: dict[Buffer, str] = {}
-        self.checks = any(isinstance(s, Check) for s in nest.body)
+        self.checks = any(isinstance(s, Check) for s in walk(region.items))
 
     def pointer(self, buffer: Buffer) -> str:
         """The parameter for a buffer; single elements lie side by side behind one parameter."""
@@ -253,41 +293,17 @@ class NestWriter:
 
     def write(self) -> tuple[str, list[Buffer]]:
         """The function's text, and the buffers it takes."""
-        body, nest = self.body, self.nest
-        reduces = [s for s in nest.body if isinstance(s, Reduce)]
-        for k, s in enumerate(reduces):
-            body.do(f"%acc{k} = alloca {register_type(s.dtype)}")
-            if s.position is not None:
-                body.do(f"%pos{k} = alloca i64")
-        for buffer, value in nest.fills:
-            self._fill(buffer, value)
-        self._start_reductions(reduces, 0)
-        depth = len(nest.sizes)
-        previous = "entry.end"
-        body.do(f"br label %{previous}")
-        body.label(previous)
-        for k, size in enumerate(nest.sizes):
-            body.do(f"br label %head{k}")
-            body.label(f"head{k}")
-            body.do(f"%i{k} = phi i64 [0, %{previous}], [%i{k}.next, %latch{k}]")
-            test = body.let(f"icmp slt i64 %i{k}, {body.size(size)}")
-            body.do(f"br i1 {test}, label %body{k}, label %exit{k}")
-            body.label(f"body{k}")
-            self._start_reductions(reduces, k + 1)
-            previous = f"body{k}.end"
-            body.do(f"br label %{previous}")
-            body.label(previous)
-        accumulator = iter(range(len(reduces)))
-        for s in nest.body:
-            self._statement(s, accumulator)
-        for k in reversed(range(depth)):
-            self._end_reductions(reduces, k + 1)
-            body.do(f"br label %latch{k}")
-            body.label(f"latch{k}")
-            body.do(f"%i{k}.next = add nuw nsw i64 %i{k}, 1")
-            body.do(f"br label %head{k}")
-            body.label(f"exit{k}")
-        self._end_reductions(reduces, 0)
+        body = self.body
+        statements = 0
+        for s in walk(self.region.items):
+            statements += 1
+            if isinstance(s, Start):
+                body.do(f"%acc{s.accumulator} = alloca {register_type(s.dtype)}")
+                if s.position:
+                    body.do(f"%pos{s.accumulator} = alloca i64")
+        body.do("br label %start")
+        body.label("start")
+        self._items(self.region.items)
         body.do("ret void")
         parameters = [
             f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
@@ -298,11 +314,60 @@ class NestWriter:
         parameters += [f"i64 %n{k}" for k in self.module.slots.values()]
         if self.checks:
             parameters.append("ptr noalias %status")
-        attribute = "#1" if len(nest.body) > BIG_NEST else "#2"
+        attribute = "#1" if statements > BIG_NEST else "#2"
         text = "\n".join([
             f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{", "entry:", *body.lines, "}",
         ])
         return text, list(self.parameters)
+
+    def _items(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if isinstance(item, Loop):
+                self._loop(item)
+            elif isinstance(item, Tiles):
+                self._tiles(item)
+            else:
+                self._statement(item)
+
+    def _loop(self, loop: Loop) -> None:
+        body = self.body
+        low, high = "0", body.size(loop.size)
+        if loop.tiled:
+            low, high = "%low", "%high"
+            if loop.factor != 1:
+                low, high = (body.let(f"mul nsw i64 {end}, {body.size(loop.factor)}") for end in (low, high))
+        name = f"i{loop.variable}"
+        self._counted(name, low, high, "1", lambda: self._items(loop.body))
+
+    def _tiles(self, tiles: Tiles) -> None:
+        body = self.body
+        size, width = body.size(tiles.size), body.size(tiles.width)
+        self.module.declare("i64 @llvm.smin.i64(i64, i64)")
+
+        def inside() -> None:
+            end = body.let(f"add nsw i64 %low, {width}")
+            body.do(f"%high = call i64 @llvm.smin.i64(i64 {end}, i64 {size})")
+            self._items(tiles.body)
+
+        self._counted("low", "0", size, width, inside)
+
+    def _counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
+        """A counting loop; the counter is %name."""
+        body = self.body
+        body.do(f"br label %{name}.pre")
+        body.label(f"{name}.pre")
+        body.do(f"br label %{name}.head")
+        body.label(f"{name}.head")
+        body.do(f"%{name} = phi i64 [{low}, %{name}.pre], [%{name}.next, %{name}.latch]")
+        test = body.let(f"icmp slt i64 %{name}, {high}")
+        body.do(f"br i1 {test}, label %{name}.body, label %{name}.exit")
+        body.label(f"{name}.body")
+        write()
+        body.do(f"br label %{name}.latch")
+        body.label(f"{name}.latch")
+        body.do(f"%{name}.next = add nsw i64 %{name}, {step}")
+        body.do(f"br label %{name}.head")
+        body.label(f"{name}.exit")
 
     def _fill(self, buffer: Buffer, value: object) -> None:
         body, type_ = self.body, memory_type(buffer.dtype)
@@ -312,21 +377,14 @@ class NestWriter:
             count = body.let(f"mul i64 {size}, {buffer.dtype.itemsize}")
             body.do(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 0, i64 {count}, i1 false)")
             return
-        tag = body.new()[1:]
-        body.do(f"br label %{tag}.pre")
-        body.label(f"{tag}.pre")
-        body.do(f"br label %{tag}.head")
-        body.label(f"{tag}.head")
-        body.do(f"%{tag}.i = phi i64 [0, %{tag}.pre], [%{tag}.next, %{tag}.body]")
-        test = body.let(f"icmp slt i64 %{tag}.i, {size}")
-        body.do(f"br i1 {test}, label %{tag}.body, label %{tag}.exit")
-        body.label(f"{tag}.body")
-        at = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 %{tag}.i")
         constant = "1" if buffer.dtype.kind == "b" else literal(value, buffer.dtype)
-        body.do(f"store {type_} {constant}, ptr {at}")
-        body.do(f"%{tag}.next = add nuw nsw i64 %{tag}.i, 1")
-        body.do(f"br label %{tag}.head")
-        body.label(f"{tag}.exit")
+        tag = body.new()[1:]
+
+        def inside() -> None:
+            at = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 %{tag}")
+            body.do(f"store {type_} {constant}, ptr {at}")
+
+        self._counted(tag, "0", size, "1", inside)
 
     def address(self, buffer: Buffer, address: Address) -> str:
         """A pointer to an element."""
@@ -342,7 +400,7 @@ class NestWriter:
         body = self.body
         parts: list[str] = []
         for v, step in address.terms:
-            name = self.values[v.number] if isinstance(v, Ref) else f"%i{v}"
+            name = self.values[v.number] if isinstance(v, Ref) else "%low" if v == LOW else f"%i{v}"
             parts.append(name if step == 1 else body.let(f"mul nsw i64 {name}, {body.size(step)}"))
         if address.constant != 0 or not parts:
             parts.append(body.size(address.constant))
@@ -362,7 +420,7 @@ class NestWriter:
             value = self.body.let(f"zext i1 {value} to i8")
         self.body.do(f"store {memory_type(buffer.dtype)} {value}, ptr {pointer}")
 
-    def combine(self, name: str, x: str, y: str, dtype: np.dtype[object]) -> str:
+    def combine(self, name: str, x: str, y: str, dtype: np.dtype[Any]) -> str:
         """One step of a reduction."""
         body, type_ = self.body, register_type(dtype)
         if name in ("maximum", "minimum"):
@@ -381,27 +439,7 @@ class NestWriter:
             name = {"add": "or", "mul": "and"}.get(name, name)
         return body.let(f"{name} {type_} {x}, {y}")
 
-    def _start_reductions(self, reduces: list[Reduce], depth: int) -> None:
-        for k, s in enumerate(reduces):
-            if s.depth == depth:
-                start = literal(identity(s.combine, s.dtype), s.dtype)
-                self.body.do(f"store {register_type(s.dtype)} {start}, ptr %acc{k}")
-                if s.position is not None:
-                    self.body.do(f"store i64 0, ptr %pos{k}")
-
-    def _end_reductions(self, reduces: list[Reduce], depth: int) -> None:
-        body = self.body
-        for k, s in enumerate(reduces):
-            if s.depth != depth:
-                continue
-            if s.position is not None:
-                value = body.let(f"load i64, ptr %pos{k}")
-            else:
-                value = body.let(f"load {register_type(s.dtype)}, ptr %acc{k}")
-                value = _cast(body, value, s.dtype, s.buffer.dtype)
-            self.store(s.buffer, self.address(s.buffer, s.address), value)
-
-    def _statement(self, s: object, accumulator: object) -> None:
+    def _statement(self, s: Item) -> None:
         body, values, dtypes = self.body, self.values, self.dtypes
         if isinstance(s, Note):
             return
@@ -424,8 +462,22 @@ class NestWriter:
             if s.combine != "set":
                 value = self.combine(s.combine, self.load(s.buffer, pointer), value, s.buffer.dtype)
             self.store(s.buffer, pointer, value)
-        elif isinstance(s, Reduce):
-            self._accumulate(s, next(accumulator))  # type: ignore[call-overload]
+        elif isinstance(s, Fill):
+            self._fill(s.buffer, s.value)
+        elif isinstance(s, Start):
+            start = literal(identity(s.combine, s.dtype), s.dtype)
+            body.do(f"store {register_type(s.dtype)} {start}, ptr %acc{s.accumulator}")
+            if s.position:
+                body.do(f"store i64 0, ptr %pos{s.accumulator}")
+        elif isinstance(s, Accumulate):
+            self._accumulate(s)
+        elif isinstance(s, Finish):
+            if s.position:
+                value = body.let(f"load i64, ptr %pos{s.accumulator}")
+            else:
+                value = body.let(f"load {register_type(s.dtype)}, ptr %acc{s.accumulator}")
+                value = _cast(body, value, s.dtype, s.buffer.dtype)
+            self.store(s.buffer, self.address(s.buffer, s.address), value)
         elif isinstance(s, Check):
             known = body.let("load i64, ptr %status")
             clean = body.let(f"icmp eq i64 {known}, 0")
@@ -433,8 +485,8 @@ class NestWriter:
             first = body.let(f"and i1 {clean}, {failed}")
             body.do(f"store i64 {body.let(f'select i1 {first}, i64 {s.error}, i64 {known}')}, ptr %status")
 
-    def _accumulate(self, s: Reduce, k: int) -> None:
-        body, type_ = self.body, register_type(s.dtype)
+    def _accumulate(self, s: Accumulate) -> None:
+        body, type_, k = self.body, register_type(s.dtype), s.accumulator
         value = self.values[s.value]
         known = body.let(f"load {type_}, ptr %acc{k}")
         if s.position is None:
@@ -460,7 +512,7 @@ BLAS_FROM = 8192
 """Multiplications from which a product goes to the library."""
 
 
-def product_helper(module: Module, dtype: np.dtype[object], blas: bool) -> str:
+def product_helper(module: Module, dtype: np.dtype[Any], blas: bool) -> str:
     """The function that multiplies two matrices, given steps of rows and columns; returns its name."""
     type_ = register_type(dtype)
     name = f"{module.name}_product_{code(dtype)}"
@@ -644,14 +696,14 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     used_by_products: set[Buffer] = set()
     pieces: list[tuple[list[Buffer], Callable[[], None]]] = []
     for number, step in enumerate(program.steps):
-        if isinstance(step, Nest):
-            writer = NestWriter(module, step, f"{name}_nest{number}")
+        if isinstance(step, Region):
+            writer = RegionWriter(module, step, f"{name}_region{number}")
             text, buffers = writer.write()
             module.functions.append(text)
             arguments = [_argument(b) for b in buffers if b.role != "slot"]
             arguments += ["ptr %slots"] if len(arguments) < len(buffers) else []
             arguments += size_arguments + (["ptr %status"] if writer.checks else [])
-            line = f"call void @{name}_nest{number}({', '.join(arguments)})"
+            line = f"call void @{name}_region{number}({', '.join(arguments)})"
             pieces.append((buffers, lambda line=line: main.do(line)))  # type: ignore[misc]
         else:
             buffers = list(dict.fromkeys((step.a[0], step.b[0], step.c[0])))  # a square has one operand, freed once
@@ -759,16 +811,19 @@ def needed_sizes(program: Program) -> list[Size]:
         need(address.constant, *(step for _, step in address.terms))
 
     for step in program.steps:
-        if isinstance(step, Nest):
-            need(*step.sizes)
-            for buffer, _ in step.fills:
-                need(buffer.elements)
-            for s in step.body:
-                if isinstance(s, Load | Store | Reduce):
+        if isinstance(step, Region):
+            for s in walk(step.items):
+                if isinstance(s, Loop):
+                    need(s.size, s.factor)
+                elif isinstance(s, Tiles):
+                    need(s.size, s.width)
+                elif isinstance(s, Fill):
+                    need(s.buffer.elements)
+                elif isinstance(s, Load | Store | Finish):
                     need_address(s.address)
-                if isinstance(s, Reduce) and s.position is not None:
+                elif isinstance(s, Accumulate) and s.position is not None:
                     need_address(s.position)
-                if isinstance(s, SizeOf):
+                elif isinstance(s, SizeOf):
                     need(s.size)
         else:
             need(*step.batch, step.rows, step.columns, step.inner, *step.a[2:], *step.b[2:])

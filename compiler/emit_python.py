@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from compiler.program import (
-    Address, Buffer, Check, Const, Load, Nest, Note, Primitive, Program, Reduce, Ref, SizeOf, Store, identity,
+    LOW, Accumulate, Address, Buffer, Check, Const, Fill, Finish, Item, Load, Loop, Note, Primitive, Program, Ref, Region,
+    SizeOf, Start, Store, Tiles, identity,
 )
 from symgraph.dims import Size
 from symgraph.expr import Expr, format_expr
@@ -34,7 +35,7 @@ class _Writer:
     def address(self, address: Address) -> str:
         parts = []
         for v, step in address.terms:
-            name = f"v{v.number}" if isinstance(v, Ref) else f"i{v}"
+            name = f"v{v.number}" if isinstance(v, Ref) else "low" if v == LOW else f"i{v}"
             parts.append(name if step == 1 else f"{name}*{size_text(step, self.names)}")
         if address.constant != 0 or not parts:
             parts.append(size_text(address.constant, self.names))
@@ -86,9 +87,9 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
         w.put(1, f"# {short} = {size}")
     for b in program.temporaries:
         w.put(1, f"{b.name} = empty({size_text(b.elements, names)}, {b.dtype.name})  # {_text(b.node)}")
-    for number, step in enumerate(program.steps):
-        if isinstance(step, Nest):
-            _nest(w, step)
+    for step in program.steps:
+        if isinstance(step, Region):
+            _items(w, step.items, 1)
         else:
             a, b, c = step.a, step.b, step.c
             w.put(1, f"# {_text(step.node)}")
@@ -102,58 +103,65 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
     return "\n".join(w.lines) + "\n"
 
 
-def _nest(w: _Writer, nest: Nest) -> None:
-    depth = len(nest.sizes)
-    reduces = [s for s in nest.body if isinstance(s, Reduce)]
-    for buffer, value in nest.fills:
-        w.put(1, f"{buffer.name}[:] = {value!r}" if isinstance(value, int) else f"{buffer.name}[:] = {value.item()!r}")
-
-    def start(level: int) -> None:
-        for k, s in enumerate(reduces):
-            if s.depth == level:
-                first = identity(s.combine, s.dtype).item()
-                text = repr(first) if math.isfinite(first) else f"{s.dtype.name}('{first}')"
-                w.put(1 + level, f"acc{k} = {s.dtype.name}({text})" + ("" if s.position is None else f"; pos{k} = 0"))
-
-    start(0)
-    for k, size in enumerate(nest.sizes):
-        w.put(1 + k, f"for i{k} in range({size_text(size, w.names)}):")
-        start(k + 1)
-    count = 0
-    level = 1 + depth
-    for s in nest.body:
-        if isinstance(s, Note):
-            w.put(level, f"# {_text(s.node)}{_line(s.node)}")
-        elif isinstance(s, Load):
-            w.put(level, f"v{s.result} = {w.element(s.buffer, s.address)}")
-        elif isinstance(s, Const):
-            value = s.value.item()
-            exact = repr(value) if math.isfinite(value) else f"'{value}'"
-            w.put(level, f"v{s.result} = {s.dtype.name}({exact})")
-        elif isinstance(s, SizeOf):
-            w.put(level, f"v{s.result} = int64({size_text(s.size, w.names)})")
-        elif isinstance(s, Primitive):
-            w.put(level, f"v{s.result} = {primitive_text(s)}")
-        elif isinstance(s, Store):
-            target = f"{s.buffer.name}[{w.address(s.address)}]"
-            text = f"v{s.value}" if s.combine == "set" else f"{_WORDS.get(s.combine, s.combine)}({target}, v{s.value})"
-            w.put(level, f"{target} = {text}")
-        elif isinstance(s, Check):
-            w.put(level, f"if not v{s.condition}: return {s.error}")
-        elif s.position is None:
-            w.put(level, f"acc{count} = {_WORDS.get(s.combine, s.combine)}(acc{count}, v{s.value})")
-            count += 1
+def _items(w: _Writer, items: Sequence[Item], level: int) -> None:
+    if not items:
+        w.put(level, "pass")
+    for s in items:
+        if isinstance(s, Loop):
+            low, high = "0", size_text(s.size, w.names)
+            if s.tiled:
+                times = "" if s.factor == 1 else f"*{size_text(s.factor, w.names)}"
+                low, high = f"low{times}", f"high{times}"
+            w.put(level, f"for i{s.variable} in range({high if low == '0' else f'{low}, {high}'}):")
+            _items(w, s.body, level + 1)
+        elif isinstance(s, Tiles):
+            size, width = size_text(s.size, w.names), size_text(s.width, w.names)
+            w.put(level, f"for low in range(0, {size}, {width}):")
+            w.put(level + 1, f"high = min(low + {width}, {size})")
+            _items(w, s.body, level + 1)
         else:
-            w.put(level, f"if better_{s.combine}(v{s.value}, acc{count}): acc{count} = v{s.value}; "
-                         f"pos{count} = {w.address(s.position)}")
-            count += 1
-    for k in reversed(range(depth + 1)):
-        for number, s in enumerate(reduces):
-            if s.depth == k:
-                value = f"acc{number}" if s.position is None else f"pos{number}"
-                w.put(1 + k, f"{s.buffer.name}[{w.address(s.address)}] = {value}")
-    if not depth and not nest.body:
-        w.put(1, "pass")
+            w.put(level, _statement(w, s))
+
+
+def _number(value: Any, dtype: np.dtype[Any]) -> str:
+    value = value.item() if isinstance(value, np.generic) else value
+    exact = repr(value) if math.isfinite(value) else f"'{value}'"
+    return f"{dtype.name}({exact})"
+
+
+def _statement(w: _Writer, s: Item) -> str:
+    if isinstance(s, Note):
+        return f"# {_text(s.node)}{_line(s.node)}"
+    if isinstance(s, Load):
+        return f"v{s.result} = {w.element(s.buffer, s.address)}"
+    if isinstance(s, Const):
+        return f"v{s.result} = {_number(s.value, s.dtype)}"
+    if isinstance(s, SizeOf):
+        return f"v{s.result} = int64({size_text(s.size, w.names)})"
+    if isinstance(s, Primitive):
+        return f"v{s.result} = {primitive_text(s)}"
+    if isinstance(s, Check):
+        return f"if not v{s.condition}: return {s.error}"
+    if isinstance(s, Fill):
+        return f"{s.buffer.name}[:] = {_number(s.value, s.buffer.dtype)}"
+    if isinstance(s, Start):
+        first = f"acc{s.accumulator} = {_number(identity(s.combine, s.dtype), s.dtype)}"
+        return f"{first}; pos{s.accumulator} = 0" if s.position else first
+    if isinstance(s, Finish):
+        value = f"{'pos' if s.position else 'acc'}{s.accumulator}"
+        return f"{s.buffer.name}[{w.address(s.address)}] = {value}"
+    if isinstance(s, Store):
+        target = f"{s.buffer.name}[{w.address(s.address)}]"
+        value = f"v{s.value}"
+        return f"{target} = {value if s.combine == 'set' else f'{_WORDS.get(s.combine, s.combine)}({target}, {value})'}"
+    assert isinstance(s, Accumulate)
+    accumulator = f"acc{s.accumulator}"
+    if s.position is None:
+        return f"{accumulator} = {_WORDS.get(s.combine, s.combine)}({accumulator}, v{s.value})"
+    return (
+        f"if better_{s.combine}(v{s.value}, {accumulator}): {accumulator} = v{s.value}; "
+        f"pos{s.accumulator} = {w.address(s.position)}"
+    )
 
 
 # -- running the text ---------------------------------------------------------------------------------------------------

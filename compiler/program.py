@@ -7,7 +7,7 @@ of an operation is written once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -115,6 +115,46 @@ class Check(NamedTuple):
     error: int
 
 
+LOW = -1
+"""The variable that is the first row of the tile."""
+
+
+class Fill(NamedTuple):
+    """Every element of a buffer is set to a value."""
+
+    buffer: Buffer
+    value: Any
+
+
+class Start(NamedTuple):
+    """An accumulator is set to the identity of its combining operation."""
+
+    accumulator: int
+    dtype: np.dtype[Any]
+    combine: str
+    position: bool
+
+
+class Accumulate(NamedTuple):
+    """accumulator = combine(accumulator, value); with the position of the extremum, where that is wanted"""
+
+    accumulator: int
+    dtype: np.dtype[Any]
+    value: int
+    combine: str
+    position: Address | None
+
+
+class Finish(NamedTuple):
+    """buffer[address] = accumulator, or the position it stands at"""
+
+    accumulator: int
+    dtype: np.dtype[Any]
+    buffer: Buffer
+    address: Address
+    position: bool
+
+
 Statement = Load | Const | SizeOf | Primitive | Store | Reduce | Check
 
 
@@ -126,11 +166,45 @@ class Note(NamedTuple):
 
 @dataclass(eq=False)
 class Nest:
-    """Loops over `sizes`, outermost first, around a body; `fills` are set before the loops start."""
+    """What the scheduler makes: loops over `sizes`, outermost first, around a body; `fills` are set before they start.
+
+    `factor`: how many steps of the first loop make one row of a tile.
+    """
 
     sizes: list[Size]
-    body: list[Statement | Note] = field(default_factory=list)
+    body: list[Item] = field(default_factory=list)
     fills: list[tuple[Buffer, Any]] = field(default_factory=list)
+    factor: Size = 1
+
+
+@dataclass(eq=False)
+class Loop:
+    """A loop over a variable from 0 to `size`; `tiled`: over the rows of the tile, `factor` steps each."""
+
+    variable: int
+    size: Size
+    body: list[Item]
+    tiled: bool = False
+    factor: Size = 1
+
+
+@dataclass(eq=False)
+class Tiles:
+    """A loop over tiles of `width` rows out of `size`."""
+
+    size: Size
+    width: Size
+    body: list[Item]
+
+
+Item = Statement | Note | Fill | Start | Accumulate | Finish | Loop | Tiles
+
+
+@dataclass(eq=False)
+class Region:
+    """Loops and statements that run as one function."""
+
+    items: list[Item]
 
 
 @dataclass(eq=False)
@@ -147,7 +221,7 @@ class Product:
     node: Expr
 
 
-Step = Nest | Product
+Step = Region | Product
 
 
 @dataclass(eq=False)
@@ -274,6 +348,16 @@ class Recorder:
         if name in BINARY_MATH or name in ("idiv", "irem", "ipow", "shl", "shr"):
             return lambda x, y: self.emit(name, (x, y if isinstance(y, S) else self.const(y, x)), x.dtype)
         raise AttributeError(name)
+
+
+def walk(items: Sequence[Item]) -> Iterator[Item]:
+    """Every item, those inside loops included, in the order of the text."""
+    stack = list(reversed(items))
+    while stack:
+        item = stack.pop()
+        yield item
+        if isinstance(item, Loop | Tiles):
+            stack.extend(reversed(item.body))
 
 
 def identity(combine: str, dtype: np.dtype[Any]) -> Any:

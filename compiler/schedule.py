@@ -16,6 +16,7 @@ import numpy as np
 from compiler.layout import (
     ZERO, Index, Place, affine, broadcast_index, elements, linear, locate, mapped, memory_base, shape_of, variable,
 )
+from compiler.regions import form_regions
 from compiler.program import (
     Address, Buffer, Load, Nest, Note, Product, Program, Recorder, Reduce, Ref, S, Statement, Step, Store, identity,
 )
@@ -92,17 +93,18 @@ class Scheduler:
         groups: dict[tuple[object, ...], list[Task]] = {}
         for task in sorted(self.tasks, key=lambda t: t.level):
             groups.setdefault(task.nest, []).append(task)
-        steps: list[Step] = []
+        steps: list[Nest | Product] = []
         for group in groups.values():
             if group[0].node.op is ar.matmul:
                 steps.append(self._product(group[0]))
             else:
-                steps.append(collapse(self._nest(group, stored)))
+                steps.append(self._nest(group, stored))
         input_buffers = [self.buffers[n] for n in self.inputs]
         constants = [(self.buffers[n], n.value) for n in order if n in self.buffers and n.op is ar.constant]
+        temporaries = [b for b in self.buffers.values() if b.role in ("temporary", "slot")]
         return Program(
-            steps, input_buffers, constants, [self.buffers[memory_base(o)] for o in self.outputs],
-            [b for b in self.buffers.values() if b.role in ("temporary", "slot")], self.errors,
+            form_regions(steps, temporaries), input_buffers, constants, [self.buffers[memory_base(o)] for o in self.outputs],
+            temporaries, self.errors,
         )
 
     # tasks and levels
@@ -428,51 +430,3 @@ def _base(node: Expr) -> Expr:
     while node.op.kind == "view":
         node = node.args[0]
     return node
-
-
-def collapse(nest: Nest) -> Nest:
-    """Join neighbouring loops where every address runs through both as through one."""
-    borders = {s.depth for s in nest.body if isinstance(s, Reduce)}
-    k = len(nest.sizes) - 2
-    while k >= 0:
-        if k + 1 not in borders and all(_joins(a, k, nest.sizes[k + 1]) for a in _addresses(nest)):
-            nest.body = [_joined(s, k) for s in nest.body]
-            nest.sizes[k:k + 2] = [nest.sizes[k] * nest.sizes[k + 1]]
-            borders = {b - 1 if b > k else b for b in borders}
-        k -= 1
-    return nest
-
-
-def _addresses(nest: Nest) -> list[Address]:
-    found: list[Address] = []
-    for s in nest.body:
-        if isinstance(s, Load | Store | Reduce):
-            found.append(s.address)
-        if isinstance(s, Reduce) and s.position is not None:
-            found.append(s.position)
-    return found
-
-
-def _joins(address: Address, k: int, size: Size) -> bool:
-    terms = dict(address.terms)
-    outer, inner = terms.get(k, 0), terms.get(k + 1, 0)
-    return outer == inner * size
-
-
-def _joined(statement: Statement | Note, k: int) -> Statement | Note:
-    if not isinstance(statement, Load | Store | Reduce):
-        return statement
-
-    def joined(address: Address) -> Address:
-        terms = tuple(
-            (v if isinstance(v, Ref) or v <= k else v - 1, s) for v, s in address.terms if v != k
-        )
-        return Address(address.constant, terms)
-
-    changed = statement._replace(address=joined(statement.address))
-    if isinstance(changed, Reduce):
-        changed = changed._replace(
-            depth=changed.depth - 1 if changed.depth > k else changed.depth,
-            position=None if changed.position is None else joined(changed.position),
-        )
-    return changed

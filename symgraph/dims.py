@@ -42,6 +42,8 @@ _FUNCTIONS: dict[str, Callable[..., int]] = {
     "min": min,
     "floordiv": lambda a, b: a // b if b else 0,
     "broadcast": lambda a, b: b if a == 1 else a,
+    # how many of `rows` rows of so many bytes fit into a room; at least one
+    "tile": lambda rows, row_bytes, room: max(1, min(rows, room // max(row_bytes, 1))),
 }
 
 Monomial = tuple[Union[Atom, Call], ...]

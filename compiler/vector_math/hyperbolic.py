@@ -42,13 +42,16 @@ def power(m: Recorder, shifted: S) -> S:
     return m.bitcast(m.shl(bits(m, shifted), f.fraction), f.float)
 
 
-def scaled_expm1(m: Recorder, x: S, halvings: int) -> S:
-    """expm1(x) / 2**halvings."""
+def scaled_expm1(m: Recorder, x: S, halvings: int, exact: bool = False) -> S:
+    """expm1(x) / 2**halvings; if `exact`, rounded nearly once."""
     p = reduce(m, x, format_of(x).bias - halvings)
     scale = power(m, p.shifted)
     quadratic = polynomial(m, p.r, (0.5, *(t.EXP if x.bits == 64 else t.EXP_32)))
     small = m.fma(p.r * p.r, quadratic, p.low)
-    return m.fma(scale, small, m.fma(scale, p.r, scale - 0.5**halvings))
+    whole = scale - 0.5**halvings
+    large = m.fma(scale, p.r, whole)
+    small = m.fma(scale, p.r, whole - large) + scale * small if exact else scale * small
+    return large + small
 
 
 def unless_tiny(m: Recorder, x: S, y: S) -> S:
@@ -67,7 +70,7 @@ def tanh(m: Recorder, x: S) -> S:
     small E, where 1 / (E + 2) is nearly (1 - q)**2 / 2 for the quotient q."""
     size = m.fabs(x)
     top = 22.0 if x.bits == 64 else 10.0
-    e = scaled_expm1(m, m.select(size > top, m.const(2 * top, x), size * 2.0), 0)
+    e = scaled_expm1(m, m.select(size > top, m.const(2 * top, x), size * 2.0), 0, exact=True)
     d = e + 2.0
     q = e / d
     rest = m.const(1, x) - q

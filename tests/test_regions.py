@@ -1,0 +1,92 @@
+"""Nests joined into regions of tiles: the same values for every width of the tiles."""
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+from compiler import interpret, regions
+from compiler.program import Loop, Region, Tiles, walk
+
+ROWS = (0, 1, 2, 3, 7, 8, 9, 31)
+x = sg.placeholder("x", shape=("n", "m"), dtype="float64")
+w = sg.placeholder("w", shape=("m",), dtype="float64")
+y = sg.placeholder("y", shape=("n",), dtype="float64")
+
+
+def layer_norm(x, g, b):
+    d = x - x.mean(axis=1, keepdims=True)
+    return d / np.sqrt((d * d).mean(axis=1, keepdims=True) + 1e-5) * g + b
+
+
+FORMULAS = {
+    "softmax": (sg.softmax(x, axis=1), 1),
+    "log_softmax": (sg.log_softmax(x, axis=1), 1),
+    "layer norm": (np.sum(layer_norm(x, w, w) ** 2), None),
+    "logistic regression": (np.sum(np.logaddexp(0, x @ w) - y * (x @ w)), 1),
+    "rows and their neighbours": (np.sum(x[1:] * x[:-1], axis=1), None),
+    "rows in reverse": (np.sum(np.exp(x), axis=1) * x[::-1].sum(axis=1), None),
+    "columns after rows": ((x - np.max(x, axis=1, keepdims=True)).sum(axis=0), 1),
+    "total in the middle": (x / np.sum(x * x) * np.sum(x, axis=1, keepdims=True), None),
+    "position": (np.argmax(np.exp(x), axis=1) + np.sum(np.exp(x), axis=1), 1),
+    "joined": (np.concatenate([x, np.sum(x, axis=1, keepdims=True) * x], axis=1).sum(axis=1), None),
+    "across": (np.sum(np.tanh(x), axis=0) * np.sum(np.tanh(x)), None),
+}
+
+
+def data(rows, columns=5):
+    rng = np.random.default_rng(rows)
+    return {
+        "x": rng.standard_normal((rows, columns)), "w": rng.standard_normal(columns), "y": rng.standard_normal(rows)
+    }
+
+
+def inputs_of(function, rows):
+    names = {node.name for node in function.inputs}
+    return {k: v for k, v in data(rows).items() if k in names}
+
+
+def steps(function):
+    return function.variants()[0][1].program.steps
+
+
+@pytest.mark.parametrize("room", [1, 200, 1 << 16])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_values_and_gradients_for_every_width(name, room, monkeypatch):
+    monkeypatch.setattr(regions, "TILE_BYTES", room)
+    formula, _ = FORMULAS[name]
+    function = sg.compile(formula, verify=True)
+    loss = np.sum(formula * 1.0)
+    gradients = sg.grad(loss, list(function.inputs))
+    joint = sg.compile([loss, *gradients], inputs=function.inputs)
+    for rows in ROWS:
+        inputs = inputs_of(function, rows)
+        (wanted,) = interpret([formula], inputs)
+        np.testing.assert_allclose(function(**inputs), wanted, rtol=1e-12, atol=1e-12, err_msg=f"{rows} rows")
+        wanted = interpret([loss, *gradients], inputs)
+        for a, b in zip(joint(**inputs), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11, err_msg=f"{rows} rows")
+
+
+@pytest.mark.parametrize("name", [n for n, (_, count) in FORMULAS.items() if count])
+def test_rows_are_passed_once(name):
+    formula, count = FORMULAS[name]
+    function = sg.compile(formula)
+    function(**inputs_of(function, 4))
+    looped = [s for s in steps(function) if isinstance(s, Region) and any(isinstance(i, Loop) for i in walk(s.items))]
+    assert len(looped) == count
+
+
+def test_values_between_nests_need_room_for_one_tile():
+    function = sg.compile(sg.softmax(x, axis=1))
+    function(x=np.ones((4, 3)))
+    variant = function.variants()[0][1]
+    (region,) = variant.program.steps
+    assert any(isinstance(i, Tiles) for i in region.items)
+    arrays = [b for b in variant.program.temporaries if b.role == "temporary"]
+    assert arrays and all("tile(n" in str(b.elements) for b in arrays)
+
+
+def test_a_value_that_needs_all_rows_ends_the_region():
+    function = sg.compile(x / np.sum(x * x))
+    function(x=np.ones((4, 3)))
+    assert len(steps(function)) == 2
