@@ -41,9 +41,15 @@ class Plan:
     """One set of outputs of a Function (its value, its gradients, or both) and its kernels."""
 
     def __init__(
-        self, outputs: Sequence[Expr], inputs: Sequence[Expr], targets: Sequence[Expr], options: Mapping[str, Any]
+        self,
+        outputs: Sequence[Expr],
+        inputs: Sequence[Expr],
+        targets: Sequence[Expr],
+        values: bool,
+        options: Mapping[str, Any],
     ) -> None:
-        self.outputs, self.inputs, self.targets, self.options = tuple(outputs), tuple(inputs), tuple(targets), options
+        self.outputs, self.inputs, self.targets = tuple(outputs), tuple(inputs), tuple(targets)
+        self.options = {"values": values, **options}
         self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
 
     def bind(self, values: Sequence[Any]) -> Run:
@@ -231,9 +237,10 @@ class Function:
                 by_name = dict(zip(self.signature.names, self.inputs, strict=True))
                 targets = [by_name[name] for name in names]
                 grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
-                outputs = () if way.what == GRAD else self.outputs
                 inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
-                found = self._plans[way, names] = Plan((*outputs, *grads), inputs, targets, self.options)
+                found = self._plans[way, names] = Plan(
+                    (*self.outputs, *grads), inputs, targets, way.what != GRAD, self.options
+                )
         return found
 
     def _gradients(self, targets: Sequence[Expr], cotangent: bool) -> list[Expr]:

@@ -123,6 +123,7 @@ def compile_variant(
     arguments: Mapping[str, ArgumentType],
     targets: Sequence[Expr] = (),
     *,
+    values: bool = True,
     fma: bool,
     verify: bool,
 ) -> Variant:
@@ -133,6 +134,7 @@ def compile_variant(
         inputs: the placeholders, in the order of the kernel's arguments.
         arguments: a type for each placeholder's name.
         targets: the inputs that the gradients belong to.
+        values: compute also what is no gradient; else it is only checked, so that gradients exist where values do.
         fma: fuse multiplications and additions.
         verify: check the graph after every pass.
 
@@ -140,7 +142,10 @@ def compile_variant(
         SymgraphError: the graph does not fit the arguments, or needs a dtype that kernels lack; at the user's line.
         CompileError: the compiler failed; its attribute `table` holds the graph.
     """
-    typed = _with_dtypes_of_targets(specialise(outputs, inputs, arguments), inputs, targets)
+    typed = specialise(outputs, inputs, arguments)
+    count = len(outputs) - len(targets)
+    grads = _in_dtypes_of(typed.outputs[count:], [typed.inputs[inputs.index(target)] for target in targets])
+    typed = replace(typed, outputs=(*typed.outputs[:count], *grads) if values else tuple(grads))
     for node in toposort(typed.outputs):
         if node.type.dtype not in SUPPORTED:
             where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
@@ -169,19 +174,14 @@ def compile_variant(
         raise _failure(error, typed) from error
 
 
-def _with_dtypes_of_targets(typed: Typed, inputs: Sequence[Expr], targets: Sequence[Expr]) -> Typed:
-    """Gradients in the dtypes of what they belong to, which are known only now."""
-    known = dict(zip(inputs, typed.inputs, strict=True))
-    values, grads = (
-        typed.outputs[: len(typed.outputs) - len(targets)],
-        typed.outputs[len(typed.outputs) - len(targets) :],
-    )
+def _in_dtypes_of(grads: Sequence[Expr], targets: Sequence[Expr]) -> list[Expr]:
+    """Gradients in the dtypes of what they belong to, which are known only once types are."""
     cast = []
     for grad, target in zip(grads, targets, strict=True):
-        dtype = known[target].type.dtype
+        dtype = target.type.dtype
         assert dtype is not None
         cast.append(grad if grad.type.dtype == dtype else as_expr(ew.cast(grad, dtype=dtype.str)))
-    return replace(typed, outputs=(*values, *cast))
+    return cast
 
 
 def _failure(error: Exception, typed: Typed) -> CompileError:
