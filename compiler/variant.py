@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -142,6 +144,26 @@ def compile_variant(
         SymgraphError: the graph does not fit the arguments, or needs a dtype that kernels lack; at the user's line.
         CompileError: the compiler failed; its attribute `table` holds the graph.
     """
+    with collection_paused():
+        return _compiled(outputs, inputs, arguments, fma=fma, verify=verify)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Without the garbage collector: a compilation makes many objects that live, and looking through them over and
+    over would take longer than the compilation."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _compiled(
+    outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mapping[str, ArgumentType], *, fma: bool, verify: bool
+) -> Variant:
     typed = specialise(outputs, inputs, arguments)
     count = len(outputs) - len(targets)
     grads = _in_dtypes_of(typed.outputs[count:], [typed.inputs[inputs.index(target)] for target in targets])

@@ -282,7 +282,7 @@ def render(text: str, to_file: str | os.PathLike[str]) -> Any:
     if command is None:
         raise RendererError(
             f"no program that draws DOT was found, so {path} was not written; install one with\n"
-            f'  pip install "symgraph-compiler[pictures]"\n'
+            f"  pip install pygraphviz\n"
             f"or write a .dot file, which needs none"
         )
     try:

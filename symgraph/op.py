@@ -125,13 +125,13 @@ def lookup(name: str) -> Op:
 
 
 def operations() -> list[str]:
-    """The names of all operations, sorted.
+    """The names of all operations, and of NumPy's functions that are made of them, sorted.
 
     >>> import symgraph as sg
-    >>> "tanh" in sg.operations()
+    >>> {"tanh", "mean", "einsum"} <= set(sg.operations())
     True
     """
-    return sorted(REGISTRY)
+    return sorted({*REGISTRY, *(function.__name__ for function in BY_NUMPY)})
 
 
 def register(op: Op) -> Op:

@@ -48,6 +48,8 @@ _overrides = _Overrides()
 
 
 def _is_internal(filename: str) -> bool:
+    if filename.startswith(_PACKAGES) and os.path.basename(filename) == "demo.py":
+        return False  # it is a program like a user's
     inside = filename.startswith(_PACKAGES) or f"{os.sep}numpy{os.sep}" in filename
     _internal[filename] = inside
     return inside

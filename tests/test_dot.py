@@ -352,7 +352,7 @@ def test_no_renderer(value: Variable, tmp_path: Path, monkeypatch: pytest.Monkey
         plot_dot_graph(value, to_file=tmp_path / "graph.svg")
     assert str(caught.value) == (
         f"no program that draws DOT was found, so {tmp_path / 'graph.svg'} was not written; install one with\n"
-        '  pip install "symgraph-compiler[pictures]"\n'
+        "  pip install pygraphviz\n"
         "or write a .dot file, which needs none"
     )
     assert list(tmp_path.iterdir()) == []

@@ -476,7 +476,7 @@ def _split_part(g: Any, *xs: Any, i: int, axis: int) -> Any:
 
 def _expand_split(g: Any, *xs: Any, i: int, axis: int) -> Any:
     types = [type_of(x) for x in xs]
-    if any(isinstance(t.shape, Opaque) for t in types):
+    if any(_fixed(x) is None for x in xs):
         return None
     axis = normalize_axis(axis, types[0].ndim or 0, "concatenate")
     start: Size = 0
@@ -517,6 +517,13 @@ def _like(name: str, impl: Callable[..., Any], grad: Callable[..., Any], expand:
     ))
 
 
+def _fixed(value: Any) -> Shape | None:
+    """The shape where it is made of ints, or of sizes that a call has shown; else a formula would forget where a size
+    comes from."""
+    shape = _known(value)
+    return shape if shape is not None and all(map(dims.settled, shape)) else None
+
+
 def _known(value: Any) -> Shape | None:
     shape = type_of(value).shape
     return None if isinstance(shape, Opaque) else shape
@@ -525,7 +532,7 @@ def _known(value: Any) -> Shape | None:
 reshape_like = _like(
     "reshape_like", lambda g, x: np.reshape(g, np.shape(x)), lambda g, out, v, x: reshape_like(g, v),
     lambda g, x: (
-        None if _known(x) is None else g if _known(g) == _known(x) else reshape(g, shape=_known(x))
+        g if type_of(g).shape == type_of(x).shape else None if _fixed(x) is None else reshape(g, shape=_fixed(x))
     ),
 )
 
@@ -564,7 +571,7 @@ def _expand_unbroadcast(g: Any, x: Any) -> Any:
         from symgraph.ops.reduction import sum as sum_  # the two modules describe each other's gradients
 
         g = sum_(g, axis=tuple(axes), keepdims=True)
-    g = reshape(g, shape=tx.shape) if lead else g
+    g = squeeze(g, axis=tuple(range(lead))) if lead else g
     return g if same_dtype else ew.cast(g, dtype=tx.dtype)
 
 
@@ -601,6 +608,8 @@ def _expand_broadcast_like(g: Any, x: Any, *, axis: tuple[int, ...] | None, keep
     if isinstance(tg.shape, Opaque) or isinstance(tx.shape, Opaque):
         return g if tg.shape == tx.shape and keepdims else None
     restored = _restore_axes(tg.shape, len(tx.shape), axis, keepdims)
+    if restored != tx.shape and _fixed(x) is None:
+        return None
     g = g if restored == tg.shape else reshape(g, shape=restored)
     return broadcast_to(g, shape=tx.shape)
 
@@ -626,7 +635,7 @@ def _infer_full(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType
 
 def _expand_full(x: Any, *, fill: float, dtype: str | None) -> Any:
     found = type_of(x)
-    if not found.known:
+    if not found.known or _fixed(x) is None:
         return None
     value = lift(np.asarray(fill, found.dtype if dtype is None else dtype)[()])
     return broadcast_to(value, shape=found.shape)
