@@ -119,6 +119,20 @@ def _raise_status(status: int, errors: Sequence[tuple[type[Exception], str]]) ->
     raise kind(text)
 
 
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Without the garbage collector: a compilation makes many objects that live, and looking through them over and
+    over would take longer than the compilation."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+@collection_paused()
 def compile_variant(
     outputs: Sequence[Expr],
     inputs: Sequence[Expr],
@@ -144,26 +158,6 @@ def compile_variant(
         SymgraphError: the graph does not fit the arguments, or needs a dtype that kernels lack; at the user's line.
         CompileError: the compiler failed; its attribute `table` holds the graph.
     """
-    with collection_paused():
-        return _compiled(outputs, inputs, arguments, fma=fma, verify=verify)
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Without the garbage collector: a compilation makes many objects that live, and looking through them over and
-    over would take longer than the compilation."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
-
-
-def _compiled(
-    outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mapping[str, ArgumentType], *, fma: bool, verify: bool
-) -> Variant:
     typed = specialise(outputs, inputs, arguments)
     count = len(outputs) - len(targets)
     grads = _in_dtypes_of(typed.outputs[count:], [typed.inputs[inputs.index(target)] for target in targets])
