@@ -91,14 +91,14 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
         if isinstance(step, Region):
             _items(w, step.items, 1)
         else:
-            a, b, c = step.a, step.b, step.c
+            left, right, result = step.a, step.b, step.c
             w.put(1, f"# {_text(step.node)}")
             for k, size in enumerate(step.batch):
                 w.put(1 + k, f"for i{k} in range({size_text(size, names)}):")
-            rest = [size_text(s, names) for s in (step.rows, step.columns, step.inner, *a[2:], *b[2:])]
+            rest = [size_text(s, names) for s in (step.rows, step.columns, step.inner, *left[2:], *right[2:])]
             w.put(1 + len(step.batch), (
-                f"matmul({', '.join(rest)}, {a[0].name}, {w.address(a[1])}, {b[0].name}, {w.address(b[1])}, "
-                f"{c[0].name}, {w.address(c[1])})"
+                f"matmul({', '.join(rest)}, {left[0].name}, {w.address(left[1])}, {right[0].name}, {w.address(right[1])}, "
+                f"{result[0].name}, {w.address(result[1])})"
             ))
     return "\n".join(w.lines) + "\n"
 

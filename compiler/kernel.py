@@ -62,7 +62,7 @@ def blas_available() -> bool:
 def _intrinsic(name: str, text: str, scalars: Sequence[Any]) -> Any:
     """The function that numba calls: it links the module and passes pointers."""
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def core(typing_context: Any, arguments: Any) -> Any:
         result = types.Tuple([types.int64, *scalars])
 

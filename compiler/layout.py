@@ -91,7 +91,7 @@ class Place(NamedTuple):
     """A value that is not a view, and which of its elements: an index, or its number in memory order."""
 
     base: Expr
-    index: Index | None
+    element: Index | None
     number: Address | None
 
 
@@ -194,7 +194,7 @@ def _steps(node: Expr) -> list[Size]:
     """How far apart neighbours along each axis lie in memory; 0 along an axis of size 1."""
     shape = shape_of(node)
     place = locate(node, tuple(variable(k) for k in range(len(shape))))
-    address = place.number if place.index is None else linear(shape_of(place.base), place.index)
+    address = place.number if place.element is None else linear(shape_of(place.base), place.element)
     assert address is not None
     return [0 if size == 1 else dict(address.terms).get(k, 0) for k, size in enumerate(shape)]
 

@@ -9,7 +9,8 @@ from symgraph.dot import Dot, draw
 from symgraph.expr import Expr
 
 if TYPE_CHECKING:
-    from compiler.function import Function, Variant
+    from compiler.function import Function
+    from compiler.variant import Variant
 
 STAGES = ("before", "after", "sides", "backward", "joint")
 

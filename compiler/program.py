@@ -284,7 +284,7 @@ class Recorder:
     def __init__(self, errors: list[tuple[type[Exception], str]]) -> None:
         self.errors = errors
         self.place = ""  # the user's line, as the end of messages
-        self.body: list[Statement | Note] = []
+        self.body: list[Item] = []
         self._count = 0
         self._known: dict[Any, S] = {}
 

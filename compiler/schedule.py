@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -63,10 +64,10 @@ def loops_of(shape: Shape, order: tuple[int, ...] | None = None) -> tuple[tuple[
 def in_registers(place: Place, task: Task) -> bool:
     """Whether the element meant is the one that the same iteration computes."""
     base = place.base
-    if place.index is None or base.op.kind != "elementwise" and base.op is not ar.take:
+    if place.element is None or base.op.kind != "elementwise" and base.op is not ar.take:
         return False
     loops, index = loops_of(shape_of(base))
-    same = place.index is index or place.index == index
+    same = place.element is index or place.element == index
     return same and not task.order and (loops is task.loops or loops == task.loops)
 
 
@@ -257,7 +258,7 @@ class Scheduler:
         nest.body = m.body
         return nest
 
-    def _value(self, m: Recorder, task: Task, k: int, env: dict[Expr, S], dtype: np.dtype[object] | None = None) -> S:
+    def _value(self, m: Recorder, task: Task, k: int, env: dict[Expr, S], dtype: np.dtype[Any] | None = None) -> S:
         """The k-th access of a task, in a dtype."""
         place = task.places[k]
         base = place.base
@@ -284,8 +285,8 @@ class Scheduler:
     def _number(place: Place) -> Address:
         if place.number is not None:
             return place.number
-        assert place.index is not None
-        return linear(shape_of(place.base), place.index)
+        assert place.element is not None
+        return linear(shape_of(place.base), place.element)
 
     def _load(self, m: Recorder, base: Expr, address: Address) -> S:
         buffer = self.buffers[base]
@@ -411,7 +412,7 @@ class Scheduler:
         )
 
 
-def _misfit(task: Task, dtype: np.dtype[object] | None) -> str:
+def _misfit(task: Task, dtype: np.dtype[Any] | None) -> str:
     return f"{task.node.op.name}: a Python integer does not fit into {dtype}, in {format_expr(task.node, 60)}"
 
 
@@ -420,7 +421,7 @@ def _full(node: Expr) -> dict[str, object]:
     return {"index": ar.full_index(node.params["index"], len(shape_of(node.args[1])))}
 
 
-def _dtype(node: Expr) -> np.dtype[object]:
+def _dtype(node: Expr) -> np.dtype[Any]:
     assert node.type.dtype is not None
     return node.type.dtype
 

@@ -75,10 +75,9 @@ class Expr(Value):
     """
 
     __slots__ = ("__weakref__", "_params", "args", "marks", "op", "type")
-    _mode: Mode
-
     op: Op
     args: tuple[Expr, ...]
+    _params: tuple[tuple[str, Any], ...]
     type: ArrayType
     marks: tuple[origin.Mark, ...]
 

@@ -92,7 +92,7 @@ class Op:
         if isinstance(self.grad, tuple):
             rule = self.grad[i]
             return None if rule is None else rule(g, out, *args, **params)
-        return self.grad(i, g, out, *args, **params)  # type: ignore[operator]
+        return self.grad(i, g, out, *args, **params)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ def infer_like(ufunc: np.ufunc, *, keeps_weak: bool = False, out: Any = None, na
         if any(t.dtype is None for t in types):
             return ArrayType(None, shape)
         try:
-            dtype = loop_dtypes(ufunc, tuple((t.dtype, t.weak) for t in types))[-1]  # type: ignore[misc]
+            dtype = loop_dtypes(ufunc, tuple((t.dtype, t.weak) for t in types))[-1]
         except TypeError:
             got = ", ".join(str(t.dtype) for t in types)
             raise DTypeError(f"{label} is not defined for {got}") from None

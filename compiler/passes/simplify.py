@@ -54,13 +54,13 @@ def mul_minus_one(node: Expr) -> Expr | None:
     a, b = node.args
     x = a if is_number(b, -1) else b if is_number(a, -1) else None
     x = None if x is None else like(x, node)
-    return None if x is None or x.type.dtype.kind != "f" else -x  # type: ignore[no-any-return, union-attr]
+    return None if x is None or x.type.dtype.kind != "f" else -x  # type: ignore[union-attr]
 
 
 def mul_negatives(node: Expr) -> Expr | None:
     """(-x) * (-y) -> x * y"""
     a, b = node.args
-    return a.args[0] * b.args[0] if a.op is ew.neg and b.op is ew.neg else None  # type: ignore[no-any-return]
+    return a.args[0] * b.args[0] if a.op is ew.neg and b.op is ew.neg else None
 
 
 def add_zero(node: Expr) -> Expr | None:
@@ -75,13 +75,13 @@ def add_negative(node: Expr) -> Expr | None:
     a, b = node.args
     if node.type.dtype.kind != "f":  # type: ignore[union-attr]
         return None
-    return a - b.args[0] if b.op is ew.neg else b - a.args[0] if a.op is ew.neg else None  # type: ignore[no-any-return]
+    return a - b.args[0] if b.op is ew.neg else b - a.args[0] if a.op is ew.neg else None
 
 
 def add_equal(node: Expr) -> Expr | None:
     """x + x -> 2 * x"""
     a, b = node.args
-    return 2 * a if a is b and a.type.dtype.kind in "iuf" else None  # type: ignore[no-any-return, union-attr]
+    return 2 * a if a is b and a.type.dtype.kind in "iuf" else None  # type: ignore[union-attr]
 
 
 def add_to_double(node: Expr) -> Expr | None:

@@ -117,10 +117,10 @@ def _transpose_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> Inde
 
 
 def _transpose_grad(g: Any, out: Any, x: Any, *, axes: tuple[int, ...] | None) -> Any:
-    return transpose(g, axes=None if axes is None else tuple(int(a) for a in np.argsort(axes)))
+    return transpose(g, axes=None if axes is None else tuple(int(k) for k in np.argsort([a % len(axes) for a in axes])))
 
 
-transpose = view(
+transpose: Op = view(
     "transpose", lambda x, *, axes: np.transpose(x, axes), grad=(_transpose_grad,), shape=_transposed,
     index_map=_transpose_map, onnx="Transpose",
 )
@@ -143,7 +143,7 @@ def _swap_expand(x: Any, *, axes: tuple[int, int]) -> Any:
     return transpose(x, axes=tuple(order))
 
 
-swapaxes = view(
+swapaxes: Op = view(
     "swapaxes", lambda x, *, axes: np.swapaxes(x, *axes), grad=(lambda g, out, x, *, axes: swapaxes(g, axes=axes),),
     shape=_swapped, index_map=lambda x, out, params: None, onnx="Transpose", expand=_swap_expand,
 )
@@ -158,7 +158,7 @@ def _moved(ndim: int, source: tuple[int, ...], destination: tuple[int, ...]) -> 
     return tuple(order)
 
 
-moveaxis = view(
+moveaxis: Op = view(
     "moveaxis", lambda x, *, source, destination: np.moveaxis(x, source, destination),
     grad=(lambda g, out, x, *, source, destination: moveaxis(g, source=destination, destination=source),),
     shape=lambda shape, p: tuple(shape[a] for a in _moved(len(shape), p["source"], p["destination"])),
@@ -199,7 +199,7 @@ def _reshape_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexM
     return tuple(AxisMap(None, 0, 0) if size == 1 else AxisMap(next(axes), 1, 0) for size in x.shape)
 
 
-reshape = view(
+reshape: Op = view(
     "reshape", lambda x, *, shape: np.reshape(x, shape), grad=(lambda g, out, x, *, shape: reshape_like(g, x),),
     shape=_reshaped, index_map=_reshape_map, onnx="Reshape",
     opaque=lambda shape, params: (
@@ -218,7 +218,7 @@ def _expanded(shape: Shape, params: dict[str, Any]) -> Shape:
     return tuple(1 if axis in axes else next(rest) for axis in range(ndim))
 
 
-expand_dims = view(
+expand_dims: Op = view(
     "expand_dims", lambda x, *, axis: np.expand_dims(x, axis), grad=(lambda g, out, x, *, axis: reshape_like(g, x),),
     shape=_expanded, onnx="Unsqueeze",
     index_map=lambda x, out, p: tuple(AxisMap(a, 1, 0) for a in range(out.ndim or 0) if a not in p["axis"]),
@@ -244,7 +244,7 @@ def _squeeze_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexM
     )
 
 
-squeeze = view(
+squeeze: Op = view(
     "squeeze", lambda x, *, axis: np.squeeze(x, axis), grad=(lambda g, out, x, *, axis: reshape_like(g, x),),
     shape=_squeezed, index_map=_squeeze_map, onnx="Squeeze",
 )
@@ -264,7 +264,7 @@ def _flip_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexMap:
     )
 
 
-flip = view(
+flip: Op = view(
     "flip", lambda x, *, axis: np.flip(x, axis), grad=(lambda g, out, x, *, axis: flip(g, axis=axis),),
     shape=_flipped, index_map=_flip_map, onnx="", opaque=lambda shape, params: shape,
 )
@@ -294,7 +294,7 @@ def _broadcast_to_expand(x: Any, *, shape: Shape) -> Any:
     return x if type_of(x).shape == tuple(shape) else None
 
 
-broadcast_to = view(
+broadcast_to: Op = view(
     "broadcast_to", lambda x, *, shape: np.broadcast_to(x, shape),
     grad=(lambda g, out, x, *, shape: unbroadcast(g, x),), shape=_broadcast_shape, index_map=_broadcast_map,
     onnx="Expand", opaque=lambda shape, params: tuple(params["shape"]), expand=_broadcast_to_expand,
@@ -373,7 +373,7 @@ def _index_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexMap
     return tuple(result)
 
 
-getitem = view(
+getitem: Op = view(
     "getitem", lambda x, *, index: x[to_numpy_index(index)],
     grad=(lambda g, out, x, *, index: embed(g, x, index=index),), shape=_indexed, index_map=_index_map, onnx="Slice",
 )
@@ -389,7 +389,7 @@ def _infer_like(g: ArrayType, x: ArrayType) -> ArrayType:
     return ArrayType(g.dtype, x.shape)
 
 
-embed = register(Op(
+embed: Op = register(Op(
     name="embed", kind="scatter", impl=_embed, onnx="", domain=ANY * 2, shape_only=(1,),
     grad=(lambda g, out, v, x, *, index: getitem(g, index=index), None),
     infer=lambda types, params: _infer_like(*types), lower="embed",
@@ -421,11 +421,11 @@ def _infer_scatter_add(types: Sequence[ArrayType], params: dict[str, Any]) -> Ar
     return _infer_like(g, x)
 
 
-take = register(Op(
+take: Op = register(Op(
     name="take", kind="gather", impl=lambda x, i, *, axis: np.take(x, i, axis), onnx="Gather", domain=ANY * 2,
     grad=(lambda g, out, x, i, *, axis: scatter_add(g, i, x, axis=axis), None), infer=_infer_take, lower="take",
 ))
-scatter_add = register(Op(
+scatter_add: Op = register(Op(
     name="scatter_add", kind="scatter", impl=_scatter_add, onnx="", domain=ANY * 3, shape_only=(2,),
     grad=(lambda g, out, v, i, x, *, axis: take(g, i, axis=axis), None, None),
     infer=_infer_scatter_add, lower="scatter_add",
@@ -436,7 +436,7 @@ scatter_add = register(Op(
 def _infer_concatenate(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
     dtype = None
     if all(t.dtype is not None for t in types):
-        dtype = np.result_type(*(t.dtype for t in types))  # type: ignore[arg-type]
+        dtype = np.result_type(*(t.dtype for t in types))
     if any(isinstance(t.shape, Opaque) for t in types):
         return ArrayType(dtype, fresh_opaque("concatenate", params["axis"], *(t.shape for t in types)))
     shapes: list[Shape] = [t.shape for t in types]  # type: ignore[misc]
@@ -460,45 +460,45 @@ def _infer_concatenate(types: Sequence[ArrayType], params: dict[str, Any]) -> Ar
 
 
 def _concatenate_grad(i: int, g: Any, out: Any, *xs: Any, axis: int) -> Any:
-    return split_part(g, *xs, i=i, axis=axis)
+    return split_part(g, *xs, part=i, axis=axis)
 
 
-concatenate = register(Op(
+concatenate: Op = register(Op(
     name="concatenate", kind="scatter", impl=lambda *xs, axis: np.concatenate(xs, axis), onnx="Concat", domain=ANY,
     grad=_concatenate_grad, infer=_infer_concatenate, lower="concatenate",
 ))
 
 
-def _split_part(g: Any, *xs: Any, i: int, axis: int) -> Any:
+def _split_part(g: Any, *xs: Any, part: int, axis: int) -> Any:
     bounds = np.cumsum([0, *(np.shape(x)[axis] for x in xs)])
-    return np.asarray(g)[(slice(None),) * (axis % np.ndim(g)) + (slice(bounds[i], bounds[i + 1]),)]
+    return np.asarray(g)[(slice(None),) * (axis % np.ndim(g)) + (slice(bounds[part], bounds[part + 1]),)]
 
 
-def _expand_split(g: Any, *xs: Any, i: int, axis: int) -> Any:
+def _expand_split(g: Any, *xs: Any, part: int, axis: int) -> Any:
     types = [type_of(x) for x in xs]
     if any(_fixed(x) is None for x in xs):
         return None
     axis = normalize_axis(axis, types[0].ndim or 0, "concatenate")
     start: Size = 0
-    for t in types[:i]:
+    for t in types[:part]:
         start = start + t.shape[axis]  # type: ignore[index]
-    stop = start + types[i].shape[axis]  # type: ignore[index]
+    stop = start + types[part].shape[axis]  # type: ignore[index]
     return getitem(g, index=(ALL,) * axis + (Slice(start, stop, 1),))
 
 
-split_part = register(Op(
+split_part: Op = register(Op(
     name="split_part", kind="gather", impl=_split_part, onnx="", domain=ANY,
     grad=lambda i, g, out, v, *xs, **params: _split_grad(i, g, v, *xs, **params),
-    infer=lambda types, params: ArrayType(types[0].dtype, types[1 + params["i"]].shape),
+    infer=lambda types, params: ArrayType(types[0].dtype, types[1 + params["part"]].shape),
     lower="split_part", expand=_expand_split,
 ))
 """The part of g that belongs to the i-th of the arrays that were joined: the gradient of concatenate."""
 
 
-def _split_grad(arg: int, g: Any, v: Any, *xs: Any, i: int, axis: int) -> Any:
+def _split_grad(arg: int, g: Any, v: Any, *xs: Any, part: int, axis: int) -> Any:
     if arg:
         return None
-    parts = [full_like(x, fill=0) if k != i else g for k, x in enumerate(xs)]
+    parts = [full_like(x, fill=0) if k != part else g for k, x in enumerate(xs)]
     return concatenate(*parts, axis=axis)
 
 
@@ -529,7 +529,7 @@ def _known(value: Any) -> Shape | None:
     return None if isinstance(shape, Opaque) else shape
 
 
-reshape_like = _like(
+reshape_like: Op = _like(
     "reshape_like", lambda g, x: np.reshape(g, np.shape(x)), lambda g, out, v, x: reshape_like(g, v),
     lambda g, x: (
         g if type_of(g).shape == type_of(x).shape else None if _fixed(x) is None else reshape(g, shape=_fixed(x))
@@ -581,7 +581,7 @@ def _infer_unbroadcast(types: Sequence[ArrayType], params: dict[str, Any]) -> Ar
     return ArrayType(dtype, x.shape)
 
 
-unbroadcast = register(Op(
+unbroadcast: Op = register(Op(
     name="unbroadcast", kind="gather", impl=_unbroadcast, onnx="", domain=ANY * 2, shape_only=(1,), label="SumTo",
     grad=(lambda g, out, v, x: broadcast_like(g, v, axis=(), keepdims=True), None),
     infer=_infer_unbroadcast, lower="unbroadcast", expand=_expand_unbroadcast,
@@ -614,9 +614,11 @@ def _expand_broadcast_like(g: Any, x: Any, *, axis: tuple[int, ...] | None, keep
     return broadcast_to(g, shape=tx.shape)
 
 
-broadcast_like = register(Op(
+broadcast_like: Op = register(Op(
     name="broadcast_like", kind="gather", impl=_broadcast_like, onnx="", domain=ANY * 2, shape_only=(1,),
-    grad=(lambda g, out, v, x, *, axis, keepdims: reshape_like(_sum(g, axis, keepdims), v), None),
+    grad=(lambda g, out, v, x, *, axis, keepdims: (
+        unbroadcast(g, v) if axis == () else reshape_like(_sum(g, axis, keepdims), v)
+    ), None),
     infer=lambda types, params: _infer_reference(types, params), lower="broadcast_like", expand=_expand_broadcast_like,
 ))
 """The adjoint of a sum: g spread over the axes of x that were summed."""
@@ -625,7 +627,7 @@ broadcast_like = register(Op(
 def _sum(g: Any, axis: tuple[int, ...] | None, keepdims: bool) -> Any:
     from symgraph.ops.reduction import sum as sum_  # the two modules describe each other's gradients
 
-    return g if axis == () else sum_(g, axis=axis, keepdims=keepdims)
+    return sum_(g, axis=axis, keepdims=keepdims)
 
 
 def _infer_full(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
@@ -641,7 +643,7 @@ def _expand_full(x: Any, *, fill: float, dtype: str | None) -> Any:
     return broadcast_to(value, shape=found.shape)
 
 
-full = register(Op(
+full: Op = register(Op(
     name="full_like", kind="gather", impl=lambda x, *, fill, dtype: np.full_like(x, fill, dtype=dtype), grad=NONE,
     infer=_infer_full, lower="full", onnx="", domain=ANY, expand=_expand_full, shape_only=(0,),
 ))
@@ -660,7 +662,7 @@ def lift(value: Any) -> Any:
     return _lift[0](value)
 
 
-size = register(Op(
+size: Op = register(Op(
     name="size", kind="source", impl=lambda x, *, axis: int(np.shape(x)[axis] if axis is not None else np.size(x)),
     grad=NONE, infer=lambda types, params: weak_scalar(np.int64), lower="size", onnx="", domain=ANY, shape_only=(0,),
     expand=lambda x, *, axis: _expand_size(x, axis),
@@ -693,7 +695,7 @@ def as_size(value: Any) -> Size:
         return dims.product(shape) if axis is None else shape[axis]
     if op.name == "constant":
         return operator.index(value.value)
-    rules = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "floordiv": dims.floordiv}
+    rules: dict[str, Callable[..., Size]] = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "floordiv": dims.floordiv}
     if op.name in rules:
         return rules[op.name](*(as_size(a) for a in value.args))
     raise SymbolError("a size must be an integer, or computed by + - * // from sizes such as x.shape[0]")
@@ -706,15 +708,15 @@ def _no_impl(**params: Any) -> Any:
     raise SymbolError("a placeholder has no value before the compiled function is called")
 
 
-placeholder = register(Op(
+placeholder: Op = register(Op(
     name="placeholder", kind="source", impl=_no_impl, grad=NONE, infer=lambda types, params: params["type"],
     lower="placeholder", onnx="", domain=(),
 ))
-constant = register(Op(
+constant: Op = register(Op(
     name="constant", kind="source", impl=lambda *, value: value.value, grad=NONE,
     infer=lambda types, params: params["value"].type, lower="constant", onnx="Constant", domain=(),
 ))
-contiguous = register(Op(
+contiguous: Op = register(Op(
     name="contiguous", kind="elementwise", impl=lambda x: np.ascontiguousarray(x).reshape(np.shape(x)),
     grad=(lambda g, out, x: g,), infer=lambda types, params: types[0], lower=lambda m, x: x, onnx="Identity",
     domain=ANY, label="Copy",
@@ -770,8 +772,8 @@ def _matrix_view(name: str, axis: int) -> Op:
     ))
 
 
-row_matrix = _matrix_view("row_matrix", 0)
-col_matrix = _matrix_view("col_matrix", 1)
+row_matrix: Op = _matrix_view("row_matrix", 0)
+col_matrix: Op = _matrix_view("col_matrix", 1)
 
 
 def _matmul_grad_a(g: Any, out: Any, a: Any, b: Any) -> Any:
@@ -794,7 +796,7 @@ def _matmul_shape(left: Any, right: Any) -> Any:
     return np.broadcast_to(0.0, (*batch, left.shape[-2], right.shape[-1]))
 
 
-matmul = register(Op(
+matmul: Op = register(Op(
     name="matmul", kind="contraction", impl=np.matmul, grad=(_matmul_grad_a, _matmul_grad_b), infer=_infer_matmul,
     lower="matmul", onnx="MatMul", domain=((-2.0, 2.0), (-2.0, 2.0)), symbol="{} @ {}", ufunc=np.matmul,
 ))
