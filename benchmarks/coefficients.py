@@ -43,6 +43,26 @@ class Parts(NamedTuple):
     bits: int = 0  # of all parts but the last, where they are shorter than the format
 
 
+class Bits(NamedTuple):
+    """The bits of a constant below 1, in `count` pieces of `width` bits, each as a fraction, after a 0."""
+
+    value: Function
+    width: int
+    count: int
+
+
+def pieces(table: Bits) -> list[Any]:
+    """The pieces."""
+    with mp.workprec(table.width * table.count + 64):
+        rest, found = table.value(None), [mpf(0)]
+        for _ in range(table.count):
+            rest *= mpf(2) ** table.width
+            whole = mp.floor(rest)
+            found.append(whole / mpf(2) ** table.width)
+            rest -= whole
+    return found
+
+
 def rounded(value: Any, dtype: str) -> Any:
     """The nearest number of a dtype."""
     return mpf(float(value)) if dtype == "float64" else mpf(float(np.float32(str(value))))
@@ -121,7 +141,7 @@ def even(function: Function, *known: Any) -> Function:
 HALF_LN2 = log(2) / 2 * mpf("1.0005")
 LARGEST_S = (sqrt(mpf(2)) - 1) / (sqrt(mpf(2)) + 1) * mpf("1.0005")
 
-TABLES: dict[str, Fit | Parts] = {
+TABLES: dict[str, Fit | Parts | Bits] = {
     "LN2": Parts(lambda _: log(2), 2),
     "LN2_32": Parts(lambda _: log(2), 2, "float32"),
     # exp(r) = 1 + r + r**2 / 2 + r**3 p(r)
@@ -145,6 +165,15 @@ TABLES: dict[str, Fit | Parts] = {
     # the first part times an exponent is exact
     "LOG10_2": Parts(lambda _: log(2) / log(10), 2, "float64", 40),
     "LOG10_2_32": Parts(lambda _: log(2) / log(10), 2, "float32", 15),
+    "PI": Parts(lambda _: +pi, 3),
+    "PI_32": Parts(lambda _: +pi, 3, "float32"),
+    # sin(r) = r + r z p(z), tan(r) = r + r z p(z), z = r**2
+    "SIN": Fit(even(mp.sin, 0, 1, 0), lambda z: z / mp.sinc(sqrt(abs(z))), 0, (pi / 2 + mpf("1e-6")) ** 2, 7),
+    "SIN_32": Fit(even(mp.sin, 0, 1, 0), lambda z: z / mp.sinc(sqrt(abs(z))), 0, (pi / 2 + mpf("1e-2")) ** 2, 3, "float32"),
+    "TAN": Fit(even(mp.tan, 0, 1, 0), lambda z: z, 0, (pi / 4 + mpf("1e-6")) ** 2, 14),
+    "TAN_32": Fit(even(mp.tan, 0, 1, 0), lambda z: z, 0, (pi / 4 + mpf("1e-2")) ** 2, 6, "float32"),
+    # 2/pi = sum of piece[k] 2**(-53 (k - 1)), 53 bits each; the first is 0, for small exponents
+    "TWO_OVER_PI": Bits(lambda _: 2 / pi, 53, 23),
 }
 
 
@@ -153,6 +182,8 @@ def entry(name: str) -> tuple[list[Any], float]:
     table = TABLES[name]
     if isinstance(table, Parts):
         return split(table), 0.0
+    if isinstance(table, Bits):
+        return pieces(table), 0.0
     numbers, worst = solve(table)
     return numbers, float(worst * mpf(2) ** (53 if table.dtype == "float64" else 24))
 

@@ -97,10 +97,14 @@ class Module:
 class Body:
     """The lines of one function; hands out names of registers and labels."""
 
-    def __init__(self, module: Module, inline: bool = False) -> None:
+    def __init__(self, module: Module, inline: bool = False, repeatable: bool = False) -> None:
         self.module = module
         self.inline = inline
         """Whether elementary functions become part of the function, as loops need to vectorise."""
+        self.repeatable = repeatable
+        """Whether all may run again, where an argument was found to be far out."""
+        self.watched: set[str] = set()
+        """The types of the arguments that are looked at for that."""
         self.lines: list[str] = []
         self.count = 0
 
@@ -126,7 +130,12 @@ class Body:
     def math(self, name: str, type_: str, args: Sequence[str]) -> str:
         """A call of an elementary function."""
         if name in vector_math.FUNCTIONS:
-            function = elementary(self.module, name, type_, len(args), self.inline)
+            inline = self.inline
+            if inline and vector_math.FUNCTIONS[name].far is not None:
+                inline = self.repeatable
+                if inline:
+                    self.watch(name, type_, args[0])
+            function = elementary(self.module, name, type_, len(args), inline)
             return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
         if name in _INTRINSICS:
             suffix = "f64" if type_ == "double" else "f32"
@@ -135,6 +144,20 @@ class Body:
             function = name if type_ == "double" else f"{name}f"
         self.module.declare(f"{type_} @{function}({', '.join([type_] * len(args))})")
         return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
+
+    def is_far(self, name: str, type_: str, x: str) -> str:
+        """Whether an argument is beyond the limit of a function; nan is not."""
+        bits = 64 if type_ == "double" else 32
+        limit = literal(vector_math.FUNCTIONS[name].limit[bits], np.dtype(f"f{bits // 8}"))
+        return self.let(f"fcmp ogt {type_} {self.math('fabs', type_, [x])}, {limit}")
+
+    def watch(self, name: str, type_: str, x: str) -> None:
+        """Remember whether any argument was far, in an integer as wide as the number so that this vectorises."""
+        self.watched.add(type_)
+        integer = "i64" if type_ == "double" else "i32"
+        seen = self.let(f"sext i1 {self.is_far(name, type_, x)} to {integer}")
+        known = self.let(f"load {integer}, ptr %far.{type_}")
+        self.do(f"store {integer} {self.let(f'or {integer} {known}, {seen}')}, ptr %far.{type_}")
 
     def size(self, size: Size) -> str:
         """A size as an i64 operand."""
@@ -181,28 +204,61 @@ def elementary(module: Module, name: str, type_: str, arguments: int, inline: bo
     """The function that computes an elementary function, from its rule; returns its name.
 
     Loops take it in and vectorise; elsewhere it is called, so that formulas with thousands of calls stay small. The
-    arithmetic, so every bit of the results, is the same.
+    arithmetic, so every bit of the results, is the same. What is taken in holds up to the function's limit.
     """
-    function = f"{module.name}_{name}_{type_}{'_inline' if inline else ''}"
-    if function not in module.helpers:
-        module.helpers.add(function)
+    function = f"{module.name}_{name}_{type_}"
+    parameters = ", ".join(f"{type_} %x{k}" for k in range(arguments))
+    start = f"\ndefine internal {type_} @{{}}({parameters}) {{}} {{{{\nentry:"
+
+    def define(symbol: str, attribute: str, lines: list[str]) -> str:
+        if symbol not in module.helpers:
+            module.helpers.add(symbol)
+            module.functions.append("\n".join([start.format(symbol, attribute), *lines, "}"]))
+        return symbol
+
+    def recorded(far: bool) -> list[str]:
         dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
-        recorded = vector_math.record(name, dtype, arguments)
+        rule = vector_math.record(name, dtype, arguments, far)
         body = Body(module, inline)
-        values = {number: f"%x{k}" for k, number in enumerate(recorded.arguments)}
-        dtypes = dict.fromkeys(recorded.arguments, dtype)
-        for s in recorded.body:
+        values = {number: f"%x{k}" for k, number in enumerate(rule.arguments)}
+        dtypes = dict.fromkeys(rule.arguments, dtype)
+        for s in rule.body:
             assert isinstance(s, Const | Primitive)
             dtypes[s.result] = s.dtype
             values[s.result] = literal(s.value, s.dtype) if isinstance(s, Const) else arithmetic(
                 body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args]
             )
-        parameters = ", ".join(f"{type_} %x{k}" for k in range(arguments))
-        module.functions.append("\n".join([
-            f"\ndefine internal {type_} @{function}({parameters}) {'#3' if inline else '#4'} {{",
-            *body.lines, f"  ret {type_} {values[recorded.result]}", "}",
-        ]))
-    return function
+        return [*body.lines, f"  ret {type_} {values[rule.result]}"]
+
+    if inline:
+        return define(f"{function}_inline", "#3", recorded(False))
+    if vector_math.FUNCTIONS[name].far is None:
+        return define(function, "#4", recorded(False))
+    near, far = define(f"{function}_near", "#4", recorded(False)), define(f"{function}_far", "#4", recorded(True))
+    body = Body(module)
+    body.do(f"br i1 {body.is_far(name, type_, '%x0')}, label %far, label %near")
+    for case in (near, far):
+        body.label(case.rpartition("_")[2])
+        body.do(f"ret {type_} {body.let(f'call {type_} @{case}({parameters})')}")
+    return define(function, "#4", body.lines)
+
+
+def repeatable(items: Sequence[Item]) -> bool:
+    """Whether statements give the same when they run a second time, whatever they computed at the first."""
+    read: set[Buffer] = set()
+    written: set[Buffer] = set()
+    for s in walk(items):
+        if isinstance(s, Check):
+            return False
+        if isinstance(s, Load | Store | Finish) and any(isinstance(v, Ref) for v, _ in s.address.terms):
+            return False
+        if isinstance(s, Load) and s.buffer not in written:
+            read.add(s.buffer)
+        if isinstance(s, Store | Finish | Fill):
+            if s.buffer in read or (isinstance(s, Store) and s.combine != "set" and s.buffer not in written):
+                return False
+            written.add(s.buffer)
+    return True
 
 
 def _cast(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:
@@ -276,9 +332,10 @@ done:
 class RegionWriter:
     """Writes one region as a function."""
 
-    def __init__(self, module: Module, region: Region, name: str) -> None:
+    def __init__(self, module: Module, region: Region, name: str, inline: bool = True) -> None:
         self.module, self.region, self.name = module, region, name
-        self.body = Body(module, inline=any(isinstance(s, Loop) for s in walk(region.items)))
+        loops = any(isinstance(s, Loop) for s in walk(region.items))
+        self.body = Body(module, inline and loops, repeatable(region.items))
         self.values: dict[int, str] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
         self.parameters: dict[Buffer, str] = {}
@@ -304,7 +361,6 @@ class RegionWriter:
         body.do("br label %start")
         body.label("start")
         self._items(self.region.items)
-        body.do("ret void")
         parameters = [
             f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
             for b, p in self.parameters.items() if b.role != "slot"
@@ -315,10 +371,33 @@ class RegionWriter:
         if self.checks:
             parameters.append("ptr noalias %status")
         attribute = "#1" if statements > BIG_NEST else "#2"
-        text = "\n".join([
-            f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{", "entry:", *body.lines, "}",
+        given = ", ".join(parameters)
+        if not body.watched:
+            return self._function("void", self.name, given, attribute, [*body.lines, "  ret void"]), list(self.parameters)
+        # functions taken in hold up to their limits: where an argument was beyond, all runs again with calls
+        again, _ = RegionWriter(self.module, self.region, f"{self.name}_far", inline=False).write()
+        flags = Body(self.module)
+        for type_ in sorted(body.watched):
+            integer = "i64" if type_ == "double" else "i32"
+            flags.do(f"%far.{type_} = alloca {integer}")
+            flags.do(f"store {integer} 0, ptr %far.{type_}")
+        tests = []
+        for type_ in sorted(body.watched):
+            integer = "i64" if type_ == "double" else "i32"
+            tests.append(body.let(f"icmp ne {integer} {body.let(f'load {integer}, ptr %far.{type_}')}, 0"))
+        result = tests[0] if len(tests) == 1 else body.let(f"or i1 {tests[0]}, {tests[1]}")
+        near = self._function("i1", f"{self.name}_near", given, attribute, [
+            *flags.lines, *body.lines, f"  ret i1 {result}",
         ])
-        return text, list(self.parameters)
+        main = self._function("void", self.name, given, "#2", [
+            f"  %far = call i1 @{self.name}_near({given})", "  br i1 %far, label %again, label %done", "again:",
+            f"  call void @{self.name}_far({given})", "  br label %done", "done:", "  ret void",
+        ])
+        return "\n".join([near, again, main]), list(self.parameters)
+
+    @staticmethod
+    def _function(result: str, name: str, parameters: str, attribute: str, lines: list[str]) -> str:
+        return "\n".join([f"\ndefine internal {result} @{name}({parameters}) {attribute} {{", "entry:", *lines, "}"])
 
     def _items(self, items: Sequence[Item]) -> None:
         for item in items:

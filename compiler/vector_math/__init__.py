@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compiler.program import Note, Recorder, S, Statement
-from compiler.vector_math import exponential, hyperbolic, logarithm
+from compiler.vector_math import exponential, hyperbolic, logarithm, trigonometric
 
 
 class Function(NamedTuple):
@@ -38,6 +38,9 @@ FUNCTIONS: dict[str, Function] = {
     "sinh": Function(hyperbolic.sinh),
     "cosh": Function(hyperbolic.cosh),
     "tanh": Function(hyperbolic.tanh),
+    "sin": Function(trigonometric.sin, trigonometric.far_sin, trigonometric.LIMIT),
+    "cos": Function(trigonometric.cos, trigonometric.far_cos, trigonometric.LIMIT),
+    "tan": Function(trigonometric.tan, trigonometric.far_tan, trigonometric.LIMIT),
 }
 
 

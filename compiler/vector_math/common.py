@@ -54,6 +54,13 @@ def bits(m: Recorder, x: S) -> S:
     return m.bitcast(x, format_of(x).integer)
 
 
+def two_sum(a: S, b: S) -> tuple[S, S]:
+    """a + b, and what it loses to rounding (Knuth)."""
+    total = a + b
+    back = total - a
+    return total, (a - (total - back)) + (b - back)
+
+
 def double_rule(rule: Any) -> Any:
     """A float32 function from a float64 one: computed in float64, rounded at the end."""
 

@@ -50,8 +50,9 @@ def scaled_expm1(m: Recorder, x: S, halvings: int, exact: bool = False) -> S:
     small = m.fma(p.r * p.r, quadratic, p.low)
     whole = scale - 0.5**halvings
     large = m.fma(scale, p.r, whole)
-    small = m.fma(scale, p.r, whole - large) + scale * small if exact else scale * small
-    return large + small
+    if exact:
+        return large + m.fma(scale, small, m.fma(scale, p.r, whole - large))
+    return m.fma(scale, small, large)
 
 
 def unless_tiny(m: Recorder, x: S, y: S) -> S:
