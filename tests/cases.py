@@ -95,7 +95,7 @@ CASES: list[Case] = [
       for a, i, axis in ((A, I1, 1), (A, I2, -1), (V, I2, 0), (V, I1[:0], 0))),
     *(Case("concatenate", parts, {"axis": axis}, lambda *xs, axis=axis: np.concatenate(xs, axis))
       for parts, axis in (((B, ONE), 0), ((A, A, A), -1), ((V, V[:0], V[:2]), 0), ((B,), 1))),
-    *(Case("split_part", (np.concatenate(parts, axis), *parts), {"i": i, "axis": axis},
+    *(Case("split_part", (np.concatenate(parts, axis), *parts), {"part": i, "axis": axis},
            lambda g, *xs, i=i, axis=axis: np.split(g, np.cumsum([x.shape[axis] for x in xs])[:-1], axis)[i])
       for parts, i, axis in (((B, ONE), 1, 0), ((A, A, A), 0, 2), ((V, V[:0], V[:2]), 2, 0))),
     *(Case("reshape_like", (a, b), {}, lambda g, x: g.reshape(x.shape)) for a, b in ((A, small(4, 6)), (ONE, small(4)))),

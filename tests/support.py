@@ -84,8 +84,9 @@ def ulps(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return apart
 
 
-def difference(got: Any, wanted: Any, ulp: float = 0, at: Sequence[Any] = ()) -> str | None:
-    """What is wrong with a result (dtype, shape, or the worst element, where arrays `at` are), or None."""
+def difference(got: Any, wanted: Any, ulp: float = 0, at: Sequence[Any] = (), scale: Any = None) -> str | None:
+    """What is wrong with a result (dtype, shape, or the worst element, where arrays `at` are), or None; where terms as
+    large as `scale` cancel, the units are theirs."""
     got, wanted = np.asarray(got), np.asarray(wanted)
     if got.dtype != wanted.dtype or got.shape != wanted.shape:
         return f"is {got.dtype}{got.shape}, NumPy {wanted.dtype}{wanted.shape}"
@@ -95,6 +96,9 @@ def difference(got: Any, wanted: Any, ulp: float = 0, at: Sequence[Any] = ()) ->
         wrong = (~((got == wanted) | (np.isnan(got) & np.isnan(wanted)))).astype(np.float64)
     else:
         wrong = ulps(np.atleast_1d(got), np.atleast_1d(wanted)).reshape(got.shape)
+        if scale is not None:
+            with np.errstate(all="ignore"):
+                wrong = np.where(abs(got - wanted) <= ulp * np.spacing(scale), 0.0, wrong)
     if not wrong.size or wrong.max() <= ulp:
         return None
     worst = np.unravel_index(np.argmax(wrong), wrong.shape)

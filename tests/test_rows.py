@@ -40,6 +40,8 @@ TOLERANCES: dict[str, tuple[float, str]] = {
     "erfc": (200, "SciPy's, which the reference runs, loses digits in the tail; the kernel is at most 4 ulp off"),
 }
 """Units in the last place by which the kernel may differ from NumPy, and why."""
+CANCELLING = ("logaddexp", "logaddexp2")
+"""max(x, y) + log1p(...), whose terms can cancel: units are those of the larger operand."""
 
 
 SIGN_OPEN = ("maximum", "minimum", "fmax", "fmin", "max", "min")
