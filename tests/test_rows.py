@@ -141,7 +141,8 @@ def compare(
             got, right = results[key], wanted(key, values)
             if call.row in SIGN_OPEN and got.dtype.kind == "f":
                 got, right = got + got.dtype.type(0), right + right.dtype.type(0)  # no zero is negative
-            text = difference(got, right, tolerance(call.row, form), given)
+            scale = np.maximum(abs(given[0]), abs(given[1])) if call.row in CANCELLING else None
+            text = difference(got, right, tolerance(call.row, form), given, scale)
             if text:
                 wrong.append(f"{key} ({', '.join(str(np.asarray(v).dtype) for v in given)}), {form}: {text}")
     return wrong
