@@ -34,6 +34,10 @@ _ORDER_INT = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": 
 BIG_NEST = 64
 """Statements from which a nest stays a function of its own, so that no function grows without bound."""
 
+QUICK_FROM = 8192
+"""Statements without loops from which LLVM does not optimise them: they are single assignments already, with common
+ones shared, so its passes find little."""
+
 
 def code(dtype: np.dtype[Any]) -> str:
     """kind and bytes, as "f8"; "b1" for bools."""
@@ -73,6 +77,8 @@ class Module:
         self.name = name
         self.slots = {size: k for k, size in enumerate(sizes)}
         self.places: dict[Buffer, int] = {}
+        self.quick = False
+        """Whether straight code is written without LLVM's optimisation."""
         self.declarations: dict[str, str] = {}
         self.functions: list[str] = []
         self.helpers: set[str] = set()
@@ -89,6 +95,7 @@ class Module:
             "attributes #1 = { nounwind noinline }",
             "attributes #2 = { nounwind }",
             "attributes #3 = { nounwind willreturn memory(none) alwaysinline }",
+            "attributes #5 = { nounwind noinline optnone }",
             "attributes #4 = { nounwind willreturn memory(none) noinline }",
             "",
         ])
@@ -159,6 +166,23 @@ class Body:
         known = self.let(f"load {integer}, ptr %far.{type_}")
         self.do(f"store {integer} {self.let(f'or {integer} {known}, {seen}')}, ptr %far.{type_}")
 
+    def counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
+        """A counting loop; the counter is %name."""
+        self.do(f"br label %{name}.pre")
+        self.label(f"{name}.pre")
+        self.do(f"br label %{name}.head")
+        self.label(f"{name}.head")
+        self.do(f"%{name} = phi i64 [{low}, %{name}.pre], [%{name}.next, %{name}.latch]")
+        test = self.let(f"icmp slt i64 %{name}, {high}")
+        self.do(f"br i1 {test}, label %{name}.body, label %{name}.exit")
+        self.label(f"{name}.body")
+        write()
+        self.do(f"br label %{name}.latch")
+        self.label(f"{name}.latch")
+        self.do(f"%{name}.next = add nsw i64 %{name}, {step}")
+        self.do(f"br label %{name}.head")
+        self.label(f"{name}.exit")
+
     def size(self, size: Size) -> str:
         """A size as an i64 operand."""
         return str(size) if isinstance(size, int) else f"%n{self.module.slots[size]}"
@@ -207,6 +231,9 @@ def elementary(module: Module, name: str, type_: str, arguments: int, inline: bo
     arithmetic, so every bit of the results, is the same. What is taken in holds up to the function's limit.
     """
     function = f"{module.name}_{name}_{type_}"
+    wanted = f"{function}_inline" if inline else function
+    if wanted in module.helpers:
+        return wanted
     parameters = ", ".join(f"{type_} %x{k}" for k in range(arguments))
     start = f"\ndefine internal {type_} @{{}}({parameters}) {{}} {{{{\nentry:"
 
@@ -231,7 +258,7 @@ def elementary(module: Module, name: str, type_: str, arguments: int, inline: bo
         return [*body.lines, f"  ret {type_} {values[rule.result]}"]
 
     if inline:
-        return define(f"{function}_inline", "#3", recorded(False))
+        return define(wanted, "#3", recorded(False))
     if vector_math.FUNCTIONS[name].far is None:
         return define(function, "#4", recorded(False))
     near, far = define(f"{function}_near", "#4", recorded(False)), define(f"{function}_far", "#4", recorded(True))
@@ -329,13 +356,18 @@ done:
 # -- regions --------------------------------------------------------------------------------------------------------------
 
 
+def has_loops(region: Region) -> bool:
+    """Whether a region repeats anything."""
+    return any(isinstance(s, Loop) for s in walk(region.items))
+
+
 class RegionWriter:
     """Writes one region as a function."""
 
     def __init__(self, module: Module, region: Region, name: str, inline: bool = True) -> None:
         self.module, self.region, self.name = module, region, name
-        loops = any(isinstance(s, Loop) for s in walk(region.items))
-        self.body = Body(module, inline and loops, repeatable(region.items))
+        self.loops = has_loops(region)
+        self.body = Body(module, inline and self.loops, repeatable(region.items))
         self.values: dict[int, str] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
         self.parameters: dict[Buffer, str] = {}
@@ -371,6 +403,8 @@ class RegionWriter:
         if self.checks:
             parameters.append("ptr noalias %status")
         attribute = "#1" if statements > BIG_NEST else "#2"
+        if self.module.quick and not self.loops:
+            attribute = "#5"
         given = ", ".join(parameters)
         if not body.watched:
             return self._function("void", self.name, given, attribute, [*body.lines, "  ret void"]), list(self.parameters)
@@ -416,7 +450,7 @@ class RegionWriter:
             if loop.factor != 1:
                 low, high = (body.let(f"mul nsw i64 {end}, {body.size(loop.factor)}") for end in (low, high))
         name = f"i{loop.variable}"
-        self._counted(name, low, high, "1", lambda: self._items(loop.body))
+        self.body.counted(name, low, high, "1", lambda: self._items(loop.body))
 
     def _tiles(self, tiles: Tiles) -> None:
         body = self.body
@@ -428,25 +462,7 @@ class RegionWriter:
             body.do(f"%high = call i64 @llvm.smin.i64(i64 {end}, i64 {size})")
             self._items(tiles.body)
 
-        self._counted("low", "0", size, width, inside)
-
-    def _counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
-        """A counting loop; the counter is %name."""
-        body = self.body
-        body.do(f"br label %{name}.pre")
-        body.label(f"{name}.pre")
-        body.do(f"br label %{name}.head")
-        body.label(f"{name}.head")
-        body.do(f"%{name} = phi i64 [{low}, %{name}.pre], [%{name}.next, %{name}.latch]")
-        test = body.let(f"icmp slt i64 %{name}, {high}")
-        body.do(f"br i1 {test}, label %{name}.body, label %{name}.exit")
-        body.label(f"{name}.body")
-        write()
-        body.do(f"br label %{name}.latch")
-        body.label(f"{name}.latch")
-        body.do(f"%{name}.next = add nsw i64 %{name}, {step}")
-        body.do(f"br label %{name}.head")
-        body.label(f"{name}.exit")
+        self.body.counted("low", "0", size, width, inside)
 
     def _fill(self, buffer: Buffer, value: object) -> None:
         body, type_ = self.body, memory_type(buffer.dtype)
@@ -463,7 +479,7 @@ class RegionWriter:
             at = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 %{tag}")
             body.do(f"store {type_} {constant}, ptr {at}")
 
-        self._counted(tag, "0", size, "1", inside)
+        self.body.counted(tag, "0", size, "1", inside)
 
     def address(self, buffer: Buffer, address: Address) -> str:
         """A pointer to an element."""
@@ -762,6 +778,8 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     """The module's text; `sizes` are the values of the sizes array, in order."""
     module = Module(name, sizes)
     module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
+    straight = [s for s in program.steps if isinstance(s, Region) and not has_loops(s)]
+    module.quick = sum(len(s.items) for s in straight) > QUICK_FROM
     main = Body(module)
     if module.places:
         main.do(f"%slots = alloca [{8 * len(module.places)} x i8], align 8")
@@ -794,22 +812,24 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
         if buffer in used_by_products:
             main.do(f"%{buffer.name} = getelementptr inbounds i8, ptr %slots, i64 {8 * place}")
     live: set[Buffer] = set()
-    order: list[Buffer] = []
+    table = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "temporary" and b in last_use)}
+    if table:
+        module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
+        main.do(f"%table = alloca [{len(table)} x ptr]")
+        main.do(f"call void @llvm.memset.p0.i64(ptr %table, i8 0, i64 {8 * len(table)}, i1 false)")
     for number, (buffers, call) in enumerate(pieces):
         for buffer in buffers:
             if buffer.role == "temporary" and buffer not in live:
                 live.add(buffer)
-                order.append(buffer)
-                _allocate(main, module, buffer, [b for b in order if b in live and b is not buffer])
+                _allocate(main, buffer, table[buffer])
         call()
         for buffer in buffers:
             if buffer.role == "temporary" and last_use[buffer] == number:
-                live.discard(buffer)
                 main.do(f"call void @free(ptr %{buffer.name})")
-    if order:
-        module.declare("void @free(ptr)", pure=False)
-        module.declare("ptr @malloc(i64)", pure=False)
+                main.do(f"store ptr null, ptr %{buffer.name}.place")
     main.do(f"ret i64 {main.let('load i64, ptr %status')}")
+    if table:
+        _give_back(main, module, len(table))
     parameters = [_argument(b) for b in program.inputs]
     parameters += [f"ptr %{b.name}" for b, _ in program.constants]
     parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs)]
@@ -825,19 +845,30 @@ def _argument(buffer: Buffer) -> str:
     return f"ptr %{buffer.name}"
 
 
-def _allocate(main: Body, module: Module, buffer: Buffer, live: list[Buffer]) -> None:
-    """Memory for a temporary; where there is none, what is held is given back and -1 returned."""
+def _allocate(main: Body, buffer: Buffer, place: int) -> None:
+    """Memory for a temporary, noted in the table of what is held."""
     count = main.let(f"mul i64 {main.size(buffer.elements)}, {buffer.dtype.itemsize}")
     padded = main.let(f"add i64 {count}, 64")
     main.do(f"%{buffer.name} = call ptr @malloc(i64 {padded})")
-    tag = main.new()[1:]
+    main.do(f"%{buffer.name}.place = getelementptr inbounds ptr, ptr %table, i64 {place}")
+    main.do(f"store ptr %{buffer.name}, ptr %{buffer.name}.place")
     failed = main.let(f"icmp eq ptr %{buffer.name}, null")
-    main.do(f"br i1 {failed}, label %{tag}.failed, label %{tag}.ok")
-    main.label(f"{tag}.failed")
-    for other in live:
-        main.do(f"call void @free(ptr %{other.name})")
+    main.do(f"br i1 {failed}, label %failed, label %{buffer.name}.held")
+    main.label(f"{buffer.name}.held")
+
+
+def _give_back(main: Body, module: Module, held: int) -> None:
+    """Where memory ran out: free what the table holds, and return -1."""
+    module.declare("void @free(ptr)", pure=False)
+    module.declare("ptr @malloc(i64)", pure=False)
+    main.label("failed")
+
+    def free() -> None:
+        at = main.let("getelementptr inbounds ptr, ptr %table, i64 %held")
+        main.do(f"call void @free(ptr {main.let(f'load ptr, ptr {at}')})")
+
+    main.counted("held", "0", str(held), "1", free)
     main.do("ret i64 -1")
-    main.label(f"{tag}.ok")
 
 
 def _call_product(main: Body, module: Module, p: Product, number: int, blas: bool) -> None:

@@ -6,6 +6,7 @@ Numba sees a function of one line, whatever the size of the graph, so its front 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +21,21 @@ from numba.extending import get_cython_function_address, intrinsic
 from numba.np.numpy_support import from_dtype
 
 from compiler.emit_llvm import emit, needed_sizes
-from compiler.program import Buffer, Program
+from compiler.program import Buffer, Product, Program
 from symgraph.dims import Size
 
 _lock = threading.RLock()
+
+
+def _new_lock() -> None:
+    """A child process gets a lock of its own: the thread that held this one does not exist there."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
+
 compilations = 0
 """How many kernels this process has compiled."""
 
@@ -106,7 +118,7 @@ def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer])
     arrays = [b for b in dict.fromkeys(program.outputs) if b not in singles]
     program.outputs = [*arrays, *singles]
     with _lock:
-        blas = blas_available()
+        blas = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps) and blas_available()
         draft = emit(program, "symgraph_kernel", sizes, blas)
         digest = hashlib.sha256(draft.encode()).hexdigest()[:16]
         name = f"symgraph_{digest}_{compilations}"

@@ -25,7 +25,7 @@ class Opaque:
 Shape = tuple[Size, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ArrayType:
     """dtype (None: not known), shape, and whether the value is a Python number.
 
@@ -35,6 +35,19 @@ class ArrayType:
     dtype: np.dtype[Any] | None
     shape: Shape | Opaque
     weak: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        # NumPy says None == dtype("float64"), so an unknown dtype is compared by identity
+        return self is other or (
+            isinstance(other, ArrayType)
+            and (self.dtype is None) == (other.dtype is None)
+            and self.dtype == other.dtype
+            and self.shape == other.shape
+            and self.weak == other.weak
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self.shape, self.weak))
 
     @property
     def known(self) -> bool:

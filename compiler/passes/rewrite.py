@@ -52,8 +52,8 @@ def rewrite(
             for rule in by_name.get(node.op.name, anywhere):
                 with origin.derived_from(node.marks[0] if node.marks else None):
                     after = rule(node)
-                if after is None or after is node:
-                    continue
+                if after is None or after is node or after.type.weak != node.type.weak:
+                    continue  # a Python number is weaker than an array of one: dtypes would differ downstream
                 if after.type.shape != node.type.shape or after.type.dtype != node.type.dtype:
                     raise CompileError(
                         f"rule {rule.__name__} changed {node.type} to {after.type}: {node!r} -> {after!r}"
