@@ -13,6 +13,7 @@ from symgraph.expr import Expr, as_expr, check_same_shape, toposort
 from symgraph.op import NONE
 from symgraph.ops import array as ar
 from symgraph.ops import elementwise as ew
+from symgraph.types import Opaque, Shape
 from symgraph.value import Value
 
 
@@ -65,26 +66,42 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
     for node in order:
         if node not in leads and node.op.grad != NONE and any(a in leads for a in node.args):
             leads.add(node)
-    bars: dict[Expr, Expr] = {}
+    # Contributions wait in their own shapes: those of one shape are added before they are summed to their argument's.
+    waiting: dict[Expr, list[Expr]] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if output in leads:
-            bars[output] = cotangent if output not in bars else ew.add(bars[output], cotangent)
+            waiting.setdefault(output, []).append(cotangent)
+    bars: dict[Expr, Expr] = {}
     targets = set(wrt)
     for node in reversed(order):
-        bar = bars.get(node) if node in targets else bars.pop(node, None)
-        if bar is None or not node.args:
+        contributions = waiting.pop(node, None)
+        if contributions is None:
             continue
         with origin.derived_from(node.marks[0] if node.marks else None):
+            bar = _collected(contributions, node)
+            if node in targets:
+                bars[node] = bar
             for i, arg in enumerate(node.args):
                 if arg not in leads:
                     continue
                 contribution = node.op.vjp(i, bar, node, node.args, node.params)
-                if contribution is None:
-                    continue
-                contribution = ar.unbroadcast(_without_ones(contribution), arg)
-                known = bars.get(arg)
-                bars[arg] = contribution if known is None else ew.add(known, contribution)
+                if contribution is not None:
+                    waiting.setdefault(arg, []).append(_without_ones(contribution))
     return [bars[t] if t in bars else _zeros(t) for t in wrt]
+
+
+def _collected(contributions: Sequence[Expr], node: Expr) -> Expr:
+    """The sum of cotangents in the shape of `node`: broadcasting is undone here, once, and nowhere else."""
+    by_shape: dict[Shape | Opaque, Expr] = {}
+    for contribution in contributions:
+        shape = contribution.type.shape
+        by_shape[shape] = ew.add(by_shape[shape], contribution) if shape in by_shape else contribution
+    total: Expr | None = None
+    for part in by_shape.values():
+        fitted = ar.unbroadcast(part, node)
+        total = fitted if total is None else ew.add(total, fitted)
+    assert total is not None
+    return total
 
 
 def _without_ones(product: Expr) -> Expr:
