@@ -5,6 +5,7 @@ Equal sizes have equal normal forms, so "may these two axes share a loop" is ``=
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Union
@@ -155,14 +156,26 @@ def lower_bound(size: Size) -> int | None:
         return size
     low = 0
     for monomial, coefficient in size.terms:
-        if not monomial:
-            low += coefficient
-        elif coefficient < 0:
+        least = [_factor_bound(factor) for factor in monomial]
+        if any(bound is None for bound in least) or (monomial and coefficient < 0):
             return None
-        # sizes are never negative, so a term with a positive coefficient is at least 0
-        elif any(isinstance(f, Call) and f.function == "min" for f in monomial):
+        if len(least) > 1 and any(bound < 0 for bound in least):  # type: ignore[operator]
             return None
+        low += coefficient * math.prod(least)  # type: ignore[arg-type]
     return low
+
+
+def _factor_bound(factor: Atom | Call) -> int | None:
+    if isinstance(factor, Atom):
+        return 0
+    known = [low for low in map(lower_bound, factor.args) if low is not None]
+    if factor.function == "max":
+        return max(known, default=None)
+    if len(known) < len(factor.args):
+        return None
+    if factor.function == "floordiv":
+        return known[0] // known[1] if isinstance(factor.args[1], int) and known[1] > 0 else None
+    return min(known)
 
 
 def maximum(a: Size, b: Size) -> Size:
@@ -187,6 +200,8 @@ def floordiv(a: Size, b: Size) -> Size:
         return a // b if b else 0
     if b == 1:
         return a
+    if b == 0:
+        return 0
     if a == b:
         return 1
     if len(_terms(b)) == 1:
@@ -290,6 +305,8 @@ def broadcast(a: Size, b: Size) -> Size:
 def slice_bounds(index: slice, size: Size) -> tuple[Size, Size]:
     """Where a slice starts, and its length, for an axis of a size that may not be known yet."""
     step = 1 if index.step is None else index.step
+    if step == 0:
+        raise ValueError("slice step cannot be zero")
     if isinstance(index.start, Dim) or isinstance(index.stop, Dim):  # made by the library, known to lie inside
         return index.start, index.stop - index.start
     if isinstance(size, int):
