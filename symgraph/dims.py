@@ -47,7 +47,7 @@ _FUNCTIONS: dict[str, Callable[..., int]] = {
     "tile": lambda rows, row_bytes, room: max(1, min(rows, room // max(row_bytes, 1))),
 }
 
-Monomial = tuple[Union[Atom, Call], ...]
+Monomial = tuple[Atom | Call, ...]
 
 
 class Dim:
@@ -259,7 +259,10 @@ def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
             else:
                 args = [substitute(a, sizes) for a in factor.args]
                 value = value * {
-                    "max": maximum, "min": minimum, "floordiv": floordiv, "broadcast": broadcast,
+                    "max": maximum,
+                    "min": minimum,
+                    "floordiv": floordiv,
+                    "broadcast": broadcast,
                 }[factor.function](*args)
         total = total + value
     return total

@@ -107,6 +107,7 @@ CASES: list[Case] = [
       for a, fill, d in ((A, 1, None), (E, 0, None), (V, 2.5, "<f4"), (V, 1, "|b1"))),
     *(Case("row_matrix", (a,), {}, lambda x: x[None] if x.ndim == 1 else x) for a in (V, B)),
     *(Case("col_matrix", (a,), {}, lambda x: x[:, None] if x.ndim == 1 else x) for a in (V, A)),
+    Case("of_rank", (B,), {"low": 1, "high": 2, "what": "dot"}, lambda x: x),
     *(Case("size", (a,), {"axis": axis}, lambda x, axis=axis: np.int64(x.size if axis is None else x.shape[axis]))
       for a, axis in ((A, None), (A, 1), (E, -2), (V, 0))),
 ]
