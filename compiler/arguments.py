@@ -94,7 +94,7 @@ def declared_at(node: Expr) -> str:
     return f"\n  declared at {node.origin}" if node.origin is not None else ""
 
 
-# -- values ----------------------------------------------------------------------------------------------------------
+# -- values ------------------------------------------------------------------------------------------------------------
 
 
 def key_of(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -200,7 +200,7 @@ def _as_array(node: Expr, value: Any) -> Any:
     return array
 
 
-# -- types and sizes -------------------------------------------------------------------------------------------------
+# -- types and sizes ---------------------------------------------------------------------------------------------------
 
 
 def dtype_of(node: Expr, value: Any) -> np.dtype[Any]:

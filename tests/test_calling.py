@@ -47,7 +47,7 @@ class Counter:
         self.count = compiler.kernel.compilations - self.before
 
 
-# -- names and positions ---------------------------------------------------------------------------------------------
+# -- names and positions -----------------------------------------------------------------------------------------------
 
 
 def test_by_name_by_position_and_mixed() -> None:
@@ -77,7 +77,7 @@ def test_a_function_without_placeholders() -> None:
     same(g()[1], np.array([1, 2]))
 
 
-# -- arguments -------------------------------------------------------------------------------------------------------
+# -- arguments ---------------------------------------------------------------------------------------------------------
 
 
 class WithArray:
@@ -274,7 +274,7 @@ def test_python_numbers_are_weak_and_others_are_not() -> None:
         assert sg.compile(a * b)(a=value, b=number).tobytes() == expected.tobytes()
 
 
-# -- results ---------------------------------------------------------------------------------------------------------
+# -- results -----------------------------------------------------------------------------------------------------------
 
 
 def outputs_of(value: Any) -> dict[str, Any]:
@@ -373,7 +373,7 @@ def test_results_come_in_the_structure_of_the_outputs() -> None:
     assert grads == {"x": 7.0}
 
 
-# -- gradients -------------------------------------------------------------------------------------------------------
+# -- gradients ---------------------------------------------------------------------------------------------------------
 
 
 def test_wrt_chooses_and_orders() -> None:
@@ -417,7 +417,7 @@ def test_several_outputs_add_up() -> None:
     assert grads["x"] == pytest.approx(2 + np.e, rel=1e-15)
 
 
-# -- when kernels are made -------------------------------------------------------------------------------------------
+# -- when kernels are made ---------------------------------------------------------------------------------------------
 
 
 def test_one_kernel_serves_all_sizes() -> None:
@@ -496,7 +496,7 @@ def test_declared_sizes() -> None:
     same(sg.compile(longer[1:] - v)(longer=[1.0, 2.0, 4.0], v=[1.0, 2.0]), np.array([1.0, 2.0]))
 
 
-# -- functions as data -----------------------------------------------------------------------------------------------
+# -- functions as data -------------------------------------------------------------------------------------------------
 
 
 def fresh(code: str, **data: bytes) -> str:

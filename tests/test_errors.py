@@ -64,7 +64,7 @@ def names(cases: dict[str, Case]) -> Any:
     return pytest.mark.parametrize("name", cases)
 
 
-# -- Python asks a symbol for a value --------------------------------------------------------------------------------
+# -- Python asks a symbol for a value ----------------------------------------------------------------------------------
 
 
 def write() -> None:
@@ -122,7 +122,7 @@ def test_python_cannot_ask_a_symbol_for_its_value(name: str) -> None:
     caught(ASKED[name])
 
 
-# -- what the language does not have ---------------------------------------------------------------------------------
+# -- what the language does not have -----------------------------------------------------------------------------------
 
 MISSING: dict[str, Case] = {
     "NumPy's function": Case(lambda: np.sort(a), SymbolError, ("numpy.sort is not available", "sg.operations()")),
@@ -159,7 +159,7 @@ def test_what_is_not_available_says_what_is(name: str) -> None:
     caught(MISSING[name])
 
 
-# -- operations that do not fit --------------------------------------------------------------------------------------
+# -- operations that do not fit ----------------------------------------------------------------------------------------
 
 DEFINED: dict[str, Case] = {
     "broadcast": Case(lambda: u + v, ShapeError, ("add", "(2, 3) and (4,)", "u is float64(2, 3)", "v is float64(4,)")),
@@ -290,7 +290,7 @@ def test_a_size_that_fits_after_one_that_did_not() -> None:
     assert f(a=np.ones(3), b=np.ones(1)).tolist() == [2, 2, 2]
 
 
-# -- arguments -------------------------------------------------------------------------------------------------------
+# -- arguments ---------------------------------------------------------------------------------------------------------
 
 NAMED: dict[str, Case] = {
     "missing": Case(lambda: total(1), ArgumentError, ("missing argument 'b'", "(a: any, b: any)")),
@@ -454,7 +454,7 @@ def test_an_error_is_the_same_after_a_good_call() -> None:
     assert f(a=1) == 2
 
 
-# -- compiling -------------------------------------------------------------------------------------------------------
+# -- compiling ---------------------------------------------------------------------------------------------------------
 
 COMPILED: dict[str, Case] = {
     "nothing": Case(lambda: sg.compile([]), ArgumentError, ("nothing to compile",)),
@@ -532,7 +532,7 @@ def test_placeholders_that_cannot_be(name: str) -> None:
     caught(PLACEHOLDERS[name])
 
 
-# -- gradients -------------------------------------------------------------------------------------------------------
+# -- gradients ---------------------------------------------------------------------------------------------------------
 
 GRADIENTS: dict[str, Case] = {
     "of integers": Case(lambda: total.grad(1, 2), GradientError, ("'a' is int64", "a=float(...)")),
@@ -573,7 +573,7 @@ def test_gradients_that_do_not_exist(name: str) -> None:
     caught(GRADIENTS[name])
 
 
-# -- the classes, and faults of the compiler itself ------------------------------------------------------------------
+# -- the classes, and faults of the compiler itself --------------------------------------------------------------------
 
 
 def test_errors_are_what_numpys_users_catch() -> None:

@@ -154,7 +154,7 @@ def placeholder_text(i: Input, sizes: Sizes, declared: str) -> str:
     return f"sg.placeholder({i.name!r}, {axes!r}, {i.dtype!r})"
 
 
-# -- making programs -------------------------------------------------------------------------------------------------
+# -- making programs ---------------------------------------------------------------------------------------------------
 
 UNARY_EXACT = [
     "-{}",
@@ -427,7 +427,7 @@ class Maker:
         text = template.format(*uses)
         if "axis" in text and np.ndim(self.scope[uses[0]]) == 0:
             return  # NumPy reduces a number along axis 0
-        if "dot" in text and any(np.ndim(self.scope[u]) == 0 for u in uses):
+        if "dot" in text and any(np.ndim(self.scope[u]) not in (1, 2) for u in uses):
             return  # that of undeclared values means vectors and matrices
         if "diff" in text and self.kind(*uses) == "b":
             return  # NumPy's means another operation there
@@ -468,7 +468,7 @@ class Maker:
         return Program(self.seed, self.inputs, tuple(self.lines), tuple(outputs), self.levels)
 
 
-# -- running them in every form --------------------------------------------------------------------------------------
+# -- running them in every form ----------------------------------------------------------------------------------------
 
 
 class DifferenceError(AssertionError):

@@ -1,4 +1,4 @@
-"""Algebraic identities that hold exactly in IEEE arithmetic, and views of views. One rule each, its law as docstring."""
+"""Identities that hold exactly in IEEE arithmetic, and views of views. One rule each, its law as docstring."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from compiler.passes.rewrite import Rewrite, Rule, rewrite
 from symgraph.expr import Expr, as_expr
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
+from symgraph.ops import array as ar, elementwise as ew
 from symgraph.types import Opaque
 
 
@@ -194,7 +193,7 @@ def abs_neg(node: Expr) -> Expr | None:
 
 def where_same(node: Expr) -> Expr | None:
     """where(c, x, x) -> x"""
-    c, x, y = node.args
+    _, x, y = node.args
     return like(x, node) if x is y else None
 
 
@@ -256,13 +255,14 @@ def number_reshape(node: Expr) -> Expr | None:
 
 
 def reduce_nothing(node: Expr) -> Expr | None:
-    """sum(x, axes of size 1) -> reshape(x)"""
+    """sum(x, axes of size 1) -> reshape(x)   (a sum of floats starts at 0.0, which makes 0.0 of -0.0: x + 0.0)"""
     (x,) = node.args
-    shape = x.type.shape
-    assert not isinstance(shape, Opaque)
-    if x.type.dtype != node.type.dtype or any(shape[a] != 1 for a in node.params["axis"]):
+    shape, dtype = x.type.shape, node.type.dtype
+    assert not isinstance(shape, Opaque) and dtype is not None
+    if x.type.dtype != dtype or any(shape[a] != 1 for a in node.params["axis"]):
         return None
-    return x if shape == node.type.shape else as_expr(ar.reshape(x, shape=node.type.shape))
+    same = x if shape == node.type.shape else as_expr(ar.reshape(x, shape=node.type.shape))
+    return as_expr(same + dtype.type(0)) if node.op.name == "sum" and dtype.kind == "f" else same
 
 
 RULES: dict[str, Sequence[Rule]] = {
