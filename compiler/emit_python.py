@@ -10,16 +10,48 @@ from typing import Any
 import numpy as np
 
 from compiler.program import (
-    LOW, Accumulate, Address, Buffer, Check, Const, Fill, Finish, Item, Load, Loop, Note, Primitive, Program, Ref, Region,
-    SizeOf, Start, Store, Tiles, identity,
+    LOW,
+    Accumulate,
+    Address,
+    Buffer,
+    Check,
+    Const,
+    Fill,
+    Finish,
+    Item,
+    Load,
+    Loop,
+    Note,
+    Primitive,
+    Program,
+    Ref,
+    Region,
+    SizeOf,
+    Start,
+    Store,
+    Tiles,
+    identity,
 )
 from symgraph.dims import Size
 from symgraph.expr import Expr, format_expr
 from symgraph.scalar import BINARY_MATH, UNARY_MATH
 
 _WORDS = {"or": "logical_or", "and": "logical_and"}
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">",
-          "ge": ">=", "and": "&", "or": "|", "xor": "^"}
+_INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+}
 
 
 def size_text(size: Size, names: dict[Size, str]) -> str:
@@ -78,8 +110,12 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
     names = {size: f"n{k}" for k, size in enumerate(sizes)}
     w = _Writer(names)
     outputs = list(dict.fromkeys(program.outputs))
-    arguments = [*(b.name for b in program.inputs), *(b.name for b, _ in program.constants),
-                 *(b.name for b in outputs), *names.values()]
+    arguments = [
+        *(b.name for b in program.inputs),
+        *(b.name for b, _ in program.constants),
+        *(b.name for b in outputs),
+        *names.values(),
+    ]
     w.put(0, f"def {name}({', '.join(arguments)}):")
     for b in program.inputs:
         w.put(1, f"# {b.name}: {_text(b.node)}, {b.dtype.name}" + ("" if b.role == "scalar" else f"[{b.elements}]"))
@@ -96,10 +132,14 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
             for k, size in enumerate(step.batch):
                 w.put(1 + k, f"for i{k} in range({size_text(size, names)}):")
             rest = [size_text(s, names) for s in (step.rows, step.columns, step.inner, *left[2:], *right[2:])]
-            w.put(1 + len(step.batch), (
-                f"matmul({', '.join(rest)}, {left[0].name}, {w.address(left[1])}, {right[0].name}, {w.address(right[1])}, "
-                f"{result[0].name}, {w.address(result[1])})"
-            ))
+            w.put(
+                1 + len(step.batch),
+                (
+                    f"matmul({', '.join(rest)}, {left[0].name}, {w.address(left[1])}, "
+                    f"{right[0].name}, {w.address(right[1])}, "
+                    f"{result[0].name}, {w.address(result[1])})"
+                ),
+            )
     return "\n".join(w.lines) + "\n"
 
 
@@ -164,7 +204,7 @@ def _statement(w: _Writer, s: Item) -> str:
     )
 
 
-# -- running the text ---------------------------------------------------------------------------------------------------
+# -- running the text --------------------------------------------------------------------------------------------------
 
 
 def namespace() -> dict[str, Any]:
@@ -172,24 +212,54 @@ def namespace() -> dict[str, Any]:
     from symgraph.ops import elementwise as ew
 
     names: dict[str, Any] = {
-        k: getattr(np, k) for k in (
-            "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "empty",
-            "maximum", "minimum",
+        k: getattr(np, k)
+        for k in (
+            "float32",
+            "float64",
+            "int8",
+            "int16",
+            "int32",
+            "int64",
+            "uint8",
+            "uint16",
+            "uint32",
+            "uint64",
+            "empty",
+            "maximum",
+            "minimum",
         )
     }
-    spelled = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
-               "atanh": "arctanh", "atan2": "arctan2", "pow": "power"}
+    spelled = {
+        "asin": "arcsin",
+        "acos": "arccos",
+        "atan": "arctan",
+        "asinh": "arcsinh",
+        "acosh": "arccosh",
+        "atanh": "arctanh",
+        "atan2": "arctan2",
+        "pow": "power",
+    }
     for name in (*UNARY_MATH, *BINARY_MATH):
         if name in ("erf", "erfc"):
             names[name] = getattr(ew, name).impl
         else:
             names[name] = getattr(np, spelled.get(name, name))
     names.update(
-        bool=np.bool_, fma=ew.fma.impl, cast=lambda x, dtype: dtype(x),
-        bitcast=lambda x, dtype: x.view(dtype), div=np.true_divide, add=np.add, mul=np.multiply,
-        shl=np.left_shift, shr=np.right_shift, ipow=np.power, idiv=_idiv, irem=np.fmod,
+        bool=np.bool_,
+        fma=ew.fma.impl,
+        cast=lambda x, dtype: dtype(x),
+        bitcast=lambda x, dtype: x.view(dtype),
+        div=np.true_divide,
+        add=np.add,
+        mul=np.multiply,
+        shl=np.left_shift,
+        shr=np.right_shift,
+        ipow=np.power,
+        idiv=_idiv,
+        irem=np.fmod,
         better_maximum=lambda v, best: v > best or (v != v and best == best),
-        better_minimum=lambda v, best: v < best or (v != v and best == best), matmul=_matmul,
+        better_minimum=lambda v, best: v < best or (v != v and best == best),
+        matmul=_matmul,
     )
     names.update(logical_or=np.logical_or, logical_and=np.logical_and, inf=np.inf)
     return names
@@ -204,7 +274,19 @@ def _idiv(x: Any, y: Any) -> Any:
 
 
 def _matmul(
-    m: int, n: int, k: int, ai: int, ak: int, bk: int, bj: int, a: Any, a0: int, b: Any, b0: int, c: Any, c0: int,
+    m: int,
+    n: int,
+    k: int,
+    ai: int,
+    ak: int,
+    bk: int,
+    bj: int,
+    a: Any,
+    a0: int,
+    b: Any,
+    b0: int,
+    c: Any,
+    c0: int,
 ) -> None:
     for i in range(m):
         for j in range(n):

@@ -14,7 +14,6 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
-import numpy as np
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
@@ -144,5 +143,3 @@ def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer])
 def assembly(kernel: Kernel) -> str:
     """The kernel's machine code as text."""
     return "\n".join(kernel.dispatcher.inspect_asm().values())
-
-

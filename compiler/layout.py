@@ -16,9 +16,7 @@ from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
 from symgraph.expr import Expr, as_expr, toposort
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
-from symgraph.ops import reduction as rd
+from symgraph.ops import array as ar, elementwise as ew, reduction as rd
 from symgraph.types import Opaque, Shape
 
 Index = tuple[Address, ...]
@@ -71,14 +69,14 @@ def linear(shape: Shape, index: Index) -> Address:
     """The element's number in C order."""
     if not shape:
         return ZERO
-    return total([
-        affine(i, step, 0) for i, step, size in zip(index, strides(shape), shape, strict=True) if size != 1
-    ])
+    return total([affine(i, step, 0) for i, step, size in zip(index, strides(shape), shape, strict=True) if size != 1])
 
 
 def mapped(maps: ar.IndexMap, index: Index) -> Index:
     """The index of the argument of a view, from the index of the view."""
-    return tuple(ZERO._replace(constant=m.offset) if m.axis is None else affine(index[m.axis], m.step, m.offset) for m in maps)
+    return tuple(
+        ZERO._replace(constant=m.offset) if m.axis is None else affine(index[m.axis], m.step, m.offset) for m in maps
+    )
 
 
 def index_map(node: Expr) -> ar.IndexMap | None:
@@ -121,7 +119,7 @@ def broadcast_index(shape: Shape, out: Shape, index: Index) -> Index:
     return tuple(ZERO if size == 1 else index[axis + shift] for axis, size in enumerate(shape))
 
 
-# -- inserting copies ---------------------------------------------------------------------------------------------------
+# -- inserting copies --------------------------------------------------------------------------------------------------
 
 
 def lay_out(outputs: Sequence[Expr]) -> list[Expr]:
@@ -184,10 +182,14 @@ def _vector_product(a: Expr, b: Expr) -> Expr:
     if shape_of(b)[-1] == 1:
         if _steps(a)[-1] == 1 or shape_of(a)[-2] == 1:
             return as_expr(rd.sum(ew.mul(a, ar.swapaxes(b, axes=swapped)), axis=(-1,), keepdims=True))
-        return as_expr(ar.expand_dims(rd.sum(ew.mul(ar.swapaxes(a, axes=swapped), b), axis=(-2,), keepdims=False), axis=(-1,)))
+        return as_expr(
+            ar.expand_dims(rd.sum(ew.mul(ar.swapaxes(a, axes=swapped), b), axis=(-2,), keepdims=False), axis=(-1,))
+        )
     if _steps(b)[-1] == 1:
         return as_expr(rd.sum(ew.mul(ar.swapaxes(a, axes=swapped), b), axis=(-2,), keepdims=True))
-    return as_expr(ar.expand_dims(rd.sum(ew.mul(a, ar.swapaxes(b, axes=swapped)), axis=(-1,), keepdims=False), axis=(-2,)))
+    return as_expr(
+        ar.expand_dims(rd.sum(ew.mul(a, ar.swapaxes(b, axes=swapped)), axis=(-1,), keepdims=False), axis=(-2,))
+    )
 
 
 def _steps(node: Expr) -> list[Size]:

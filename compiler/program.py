@@ -18,7 +18,7 @@ from symgraph.errors import CompileError
 from symgraph.expr import Expr
 from symgraph.scalar import BINARY_MATH, UNARY_MATH
 
-# -- buffers and addresses --------------------------------------------------------------------------------------------
+# -- buffers and addresses ---------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -50,7 +50,7 @@ class Ref(NamedTuple):
     number: int
 
 
-# -- statements ---------------------------------------------------------------------------------------------------------
+# -- statements --------------------------------------------------------------------------------------------------------
 
 
 class Load(NamedTuple):
@@ -239,7 +239,7 @@ class Program:
     errors: list[tuple[type[Exception], str]]
 
 
-# -- recording scalar rules ---------------------------------------------------------------------------------------------
+# -- recording scalar rules --------------------------------------------------------------------------------------------
 
 BOOL = np.dtype(bool)
 
@@ -257,21 +257,50 @@ class S:
         other = self.m.const(other, self) if not isinstance(other, S) else other
         return self.m.emit(name, (self, other), dtype or self.dtype)
 
-    def __add__(self, other: Any) -> S: return self._two("add", other)
-    def __sub__(self, other: Any) -> S: return self._two("sub", other)
-    def __mul__(self, other: Any) -> S: return self._two("mul", other)
-    def __truediv__(self, other: Any) -> S: return self._two("div", other)
-    def __and__(self, other: Any) -> S: return self._two("and", other)
-    def __or__(self, other: Any) -> S: return self._two("or", other)
-    def __xor__(self, other: Any) -> S: return self._two("xor", other)
-    def __lt__(self, other: Any) -> S: return self._two("lt", other, BOOL)
-    def __le__(self, other: Any) -> S: return self._two("le", other, BOOL)
-    def __gt__(self, other: Any) -> S: return self._two("gt", other, BOOL)
-    def __ge__(self, other: Any) -> S: return self._two("ge", other, BOOL)
-    def eq(self, other: Any) -> S: return self._two("eq", other, BOOL)
-    def ne(self, other: Any) -> S: return self._two("ne", other, BOOL)
-    def __neg__(self) -> S: return self.m.emit("neg", (self,), self.dtype)
-    def __invert__(self) -> S: return self.m.emit("not", (self,), self.dtype)
+    def __add__(self, other: Any) -> S:
+        return self._two("add", other)
+
+    def __sub__(self, other: Any) -> S:
+        return self._two("sub", other)
+
+    def __mul__(self, other: Any) -> S:
+        return self._two("mul", other)
+
+    def __truediv__(self, other: Any) -> S:
+        return self._two("div", other)
+
+    def __and__(self, other: Any) -> S:
+        return self._two("and", other)
+
+    def __or__(self, other: Any) -> S:
+        return self._two("or", other)
+
+    def __xor__(self, other: Any) -> S:
+        return self._two("xor", other)
+
+    def __lt__(self, other: Any) -> S:
+        return self._two("lt", other, BOOL)
+
+    def __le__(self, other: Any) -> S:
+        return self._two("le", other, BOOL)
+
+    def __gt__(self, other: Any) -> S:
+        return self._two("gt", other, BOOL)
+
+    def __ge__(self, other: Any) -> S:
+        return self._two("ge", other, BOOL)
+
+    def eq(self, other: Any) -> S:
+        return self._two("eq", other, BOOL)
+
+    def ne(self, other: Any) -> S:
+        return self._two("ne", other, BOOL)
+
+    def __neg__(self) -> S:
+        return self.m.emit("neg", (self,), self.dtype)
+
+    def __invert__(self) -> S:
+        return self.m.emit("not", (self,), self.dtype)
 
 
 class Recorder:

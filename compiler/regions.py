@@ -1,4 +1,4 @@
-"""Nests that run over the same outermost axis become one region: what a tile of rows needs is done while it is in cache.
+"""Nests over the same outermost axis become one region: what a tile of rows needs is done while it is in cache.
 
 A region cuts its outermost axis into tiles. Inside a tile its nests run one after the other, so a value that one nest
 writes and another reads row by row needs room for one tile only, and arrays that several nests read come from memory
@@ -12,8 +12,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compiler.program import (
-    LOW, Accumulate, Address, Buffer, Fill, Finish, Item, Load, Loop, Nest, Product, Reduce, Ref, Region, Start,
-    Statement, Step, Store, Tiles,
+    LOW,
+    Accumulate,
+    Address,
+    Buffer,
+    Fill,
+    Finish,
+    Item,
+    Load,
+    Loop,
+    Nest,
+    Product,
+    Reduce,
+    Ref,
+    Region,
+    Start,
+    Statement,
+    Step,
+    Store,
+    Tiles,
 )
 from symgraph import dims
 from symgraph.dims import Size
@@ -29,7 +46,7 @@ def form_regions(steps: Sequence[Nest | Product], temporaries: Iterable[Buffer])
     return [g.steps[0] if isinstance(g.steps[0], Product) else _lower(g, private.get(g, {})) for g in groups]
 
 
-# -- which nests go together --------------------------------------------------------------------------------------------
+# -- which nests go together -------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -103,7 +120,8 @@ def _stays_in_row(buffer: Buffer, nest: Nest) -> bool:
         return False
     return all(
         _in_row(s.address, row, nest.sizes)
-        for s in nest.body if isinstance(s, Load | Store | Reduce) and s.buffer is buffer
+        for s in nest.body
+        if isinstance(s, Load | Store | Reduce) and s.buffer is buffer
     )
 
 
@@ -125,7 +143,7 @@ def _in_row(address: Address, row: Size, sizes: Sequence[Size]) -> bool:
     return room is not None and room >= 0 and start is not None and start >= 0
 
 
-# -- buffers that need room for one tile ---------------------------------------------------------------------------------
+# -- buffers that need room for one tile -------------------------------------------------------------------------------
 
 
 def _private_buffers(groups: Sequence[Group], temporaries: Iterable[Buffer]) -> dict[Group, dict[Buffer, Size]]:
@@ -150,7 +168,7 @@ def _private_buffers(groups: Sequence[Group], temporaries: Iterable[Buffer]) -> 
     return private
 
 
-# -- lowering ---------------------------------------------------------------------------------------------------------------
+# -- lowering ----------------------------------------------------------------------------------------------------------
 
 
 def _lower(group: Group, private: dict[Buffer, Size]) -> Region:
@@ -163,7 +181,9 @@ def _lower(group: Group, private: dict[Buffer, Size]) -> Region:
         row_bytes = row_bytes + row * b.dtype.itemsize
     streamed = {
         s.buffer: dict(s.address.terms).get(0, 0) * s.buffer.dtype.itemsize
-        for n in nests for s in n.body if isinstance(s, Load | Store) and s.buffer not in private
+        for n in nests
+        for s in n.body
+        if isinstance(s, Load | Store) and s.buffer not in private
     }
     for step in streamed.values():
         row_bytes = row_bytes + step
@@ -193,6 +213,7 @@ def _lower(group: Group, private: dict[Buffer, Size]) -> Region:
 
 def _with_rows(nest: Nest, private: dict[Buffer, Size]) -> Nest:
     """The nest with private buffers addressed from the first row of the tile."""
+
     def moved(s: Statement) -> Statement:
         if isinstance(s, Load | Store | Reduce) and s.buffer in private:
             row = private[s.buffer]
@@ -210,7 +231,10 @@ def _single(nest: Nest) -> Region:
 
 
 def _loops(
-    nest: Nest, names: dict[int, int], accumulator: int, tiled: bool,
+    nest: Nest,
+    names: dict[int, int],
+    accumulator: int,
+    tiled: bool,
 ) -> tuple[list[Item], list[Item], list[Item], int]:
     """What goes before, in and after the loops of a nest; `names` are the loop variables it gets."""
     reduces: dict[Reduce, int] = {}
@@ -220,19 +244,19 @@ def _loops(
             accumulator += 1
 
     def renamed(address: Address) -> Address:
-        return Address(address.constant, tuple(
-            (v if isinstance(v, Ref) or v == LOW else names[v], step) for v, step in address.terms
-        ))
+        return Address(
+            address.constant,
+            tuple((v if isinstance(v, Ref) or v == LOW else names[v], step) for v, step in address.terms),
+        )
 
     def starts(depth: int) -> list[Item]:
-        return [
-            Start(k, s.dtype, s.combine, s.position is not None) for s, k in reduces.items() if s.depth == depth
-        ]
+        return [Start(k, s.dtype, s.combine, s.position is not None) for s, k in reduces.items() if s.depth == depth]
 
     def ends(depth: int) -> list[Item]:
         return [
             Finish(k, s.dtype, s.buffer, renamed(s.address), s.position is not None)
-            for s, k in reduces.items() if s.depth == depth
+            for s, k in reduces.items()
+            if s.depth == depth
         ]
 
     body: list[Item] = []
@@ -263,7 +287,7 @@ def collapse(nest: Nest, tiled: bool = False) -> Nest:
             nest.body = [_joined(s, k) for s in nest.body]
             if tiled and k == 0:
                 nest.factor = nest.factor * nest.sizes[1]
-            nest.sizes[k:k + 2] = [nest.sizes[k] * nest.sizes[k + 1]]
+            nest.sizes[k : k + 2] = [nest.sizes[k] * nest.sizes[k + 1]]
             borders = {b - 1 if b > k else b for b in borders}
         k -= 1
     return nest
@@ -290,9 +314,7 @@ def _joined(statement: Item, k: int) -> Item:
         return statement
 
     def joined(address: Address) -> Address:
-        terms = tuple(
-            (v if isinstance(v, Ref) or v <= k else v - 1, s) for v, s in address.terms if v != k
-        )
+        terms = tuple((v if isinstance(v, Ref) or v <= k else v - 1, s) for v, s in address.terms if v != k)
         return Address(address.constant, terms)
 
     changed = statement._replace(address=joined(statement.address))

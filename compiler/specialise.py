@@ -1,4 +1,4 @@
-"""From a formula to a typed graph: what a call shows of its arguments (dtype, rank, which sizes are 1) enters the types.
+"""From a formula to a typed graph: what a call shows (dtypes, ranks, which sizes are 1) enters the types.
 
 Sizes other than 1 stay symbols, so one specialisation serves every size; what the sizes must satisfy is collected as
 requirements, checked at the first call with each combination of shapes.
@@ -178,7 +178,7 @@ def _broadcasts(node: Expr) -> Iterator[tuple[Size, str, Size]]:
     out = _shape(node)
     for arg in node.args:
         shape = _shape(arg)
-        for size, whole in zip(shape, out[len(out) - len(shape):], strict=True):
+        for size, whole in zip(shape, out[len(out) - len(shape) :], strict=True):
             if size != 1:
                 yield size, "==", whole
 
@@ -194,7 +194,7 @@ def _products(node: Expr) -> Iterator[tuple[Size, str, Size]]:
     yield a[-1], "==", b[-2] if len(b) > 1 else b[0]
     batch = _shape(node)[: max(len(a), len(b)) - 2]
     for shape in (a[:-2], b[:-2]):
-        for size, whole in zip(shape, batch[len(batch) - len(shape):], strict=True):
+        for size, whole in zip(shape, batch[len(batch) - len(shape) :], strict=True):
             if size != 1:
                 yield size, "==", whole
 
@@ -236,17 +236,22 @@ def _squeezes(node: Expr) -> Iterator[tuple[Size, str, Size]]:
 
 
 _RULES: dict[str, Callable[[Expr], Iterator[tuple[Size, str, Size]]]] = {
-    "elementwise": _broadcasts, "reduction": _reductions, "matmul": _products, "concatenate": _joins,
-    "getitem": _indices, "take": _takes, "reshape": _fills, "broadcast_to": _broadcasts, "squeeze": _squeezes,
+    "elementwise": _broadcasts,
+    "reduction": _reductions,
+    "matmul": _products,
+    "concatenate": _joins,
+    "getitem": _indices,
+    "take": _takes,
+    "reshape": _fills,
+    "broadcast_to": _broadcasts,
+    "squeeze": _squeezes,
 }
 
 
 def requirement_error(r: Requirement, sizes: Mapping[str, int]) -> SymgraphError:
     """The error of a requirement that does not hold, at the user's line."""
     left, right = dims.evaluate(r.left, sizes), dims.evaluate(r.right, sizes)
-    shapes = " and ".join(
-        format_shape(tuple(dims.evaluate(s, sizes) for s in _shape(a))) for a in r.node.args
-    )
+    shapes = " and ".join(format_shape(tuple(dims.evaluate(s, sizes) for s in _shape(a))) for a in r.node.args)
     kind: type[SymgraphError] = ShapeError
     if r.node.op.name in ("getitem", "take"):
         kind = OutOfBoundsError

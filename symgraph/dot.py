@@ -158,7 +158,10 @@ def _label(value: Drawable, verbose: bool) -> str:
 
 
 def draw(
-    dot: Dot, outputs: Iterable[Drawable], verbose: bool = False, cluster: int | None = None,
+    dot: Dot,
+    outputs: Iterable[Drawable],
+    verbose: bool = False,
+    cluster: int | None = None,
     drawn: dict[Hashable, int] | None = None,
 ) -> dict[Hashable, int]:
     """Add the graph behind some values: the numbers of all values and operations drawn so far.

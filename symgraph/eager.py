@@ -176,15 +176,32 @@ class Variable(Value):
 
     # The operators of formulas go straight to the point: dispatching by mode is a third of their time.
 
-    def __add__(self, other: Any) -> Any: return _apply(ew.add, (self, other), _NO_PARAMS)
-    def __radd__(self, other: Any) -> Any: return _apply(ew.add, (other, self), _NO_PARAMS)
-    def __sub__(self, other: Any) -> Any: return _apply(ew.sub, (self, other), _NO_PARAMS)
-    def __rsub__(self, other: Any) -> Any: return _apply(ew.sub, (other, self), _NO_PARAMS)
-    def __mul__(self, other: Any) -> Any: return _apply(ew.mul, (self, other), _NO_PARAMS)
-    def __rmul__(self, other: Any) -> Any: return _apply(ew.mul, (other, self), _NO_PARAMS)
-    def __truediv__(self, other: Any) -> Any: return _apply(ew.div, (self, other), _NO_PARAMS)
-    def __rtruediv__(self, other: Any) -> Any: return _apply(ew.div, (other, self), _NO_PARAMS)
-    def __neg__(self) -> Any: return _apply(ew.neg, (self,), _NO_PARAMS)
+    def __add__(self, other: Any) -> Any:
+        return _apply(ew.add, (self, other), _NO_PARAMS)
+
+    def __radd__(self, other: Any) -> Any:
+        return _apply(ew.add, (other, self), _NO_PARAMS)
+
+    def __sub__(self, other: Any) -> Any:
+        return _apply(ew.sub, (self, other), _NO_PARAMS)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _apply(ew.sub, (other, self), _NO_PARAMS)
+
+    def __mul__(self, other: Any) -> Any:
+        return _apply(ew.mul, (self, other), _NO_PARAMS)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _apply(ew.mul, (other, self), _NO_PARAMS)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _apply(ew.div, (self, other), _NO_PARAMS)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _apply(ew.div, (other, self), _NO_PARAMS)
+
+    def __neg__(self) -> Any:
+        return _apply(ew.neg, (self,), _NO_PARAMS)
 
     # the graph behind it
 
@@ -379,9 +396,7 @@ class Function:
                 y.set_creator(self)
         return outputs if len(outputs) > 1 else outputs[0]
 
-    def _pull(
-        self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool
-    ) -> list[Any]:
+    def _pull(self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool) -> list[Any]:
         """The cotangents of the inputs (None: zero, or not a Variable), given that of one output, `y`; those of the
         other outputs are taken out of `bars`."""
         cotangents = []
@@ -426,9 +441,7 @@ class OpFunction(Function):
         """What pictures call it."""
         return self.op.label
 
-    def _pull(
-        self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool
-    ) -> list[Any]:
+    def _pull(self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool) -> list[Any]:
         op, params, inputs = self.op, self.params, self._inputs
         args = [_operand_of(x, graph) if isinstance(x, Variable) else x for x in inputs]
         out = _operand_of(y, graph)
@@ -509,7 +522,7 @@ def _same_precision(inputs: Sequence[Any]) -> tuple[Variable, ...]:
     )
 
 
-# -- the backward walk ------------------------------------------------------------------------------------------------
+# -- the backward walk -------------------------------------------------------------------------------------------------
 
 
 def _operand_of(variable: Variable, graph: bool) -> Any:

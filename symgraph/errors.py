@@ -1,4 +1,4 @@
-"""The exceptions symgraph raises. Each is also a ValueError, TypeError or the like, whichever NumPy's users would catch."""
+"""The exceptions symgraph raises; each is also a ValueError, TypeError or the like, as NumPy's users would catch."""
 
 from __future__ import annotations
 

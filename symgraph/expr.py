@@ -183,8 +183,8 @@ class Expr(Value):
         raise SymbolError(
             f"the truth of {self!r} is not known before the call: if, while, and, or cannot branch on a symbol. "
             f"Write np.where(condition, x, y); sg.cond(condition, f, g) where only one side may run; & and | instead "
-            f"of and, or. Where it was np.maximum or the like that asked, on an array made by np.array([x, y]), make the "
-            f"array with np.stack([x, y])"
+            f"of and, or. Where np.maximum or the like asked, on an array made by np.array([x, y]), make the array "
+            f"with np.stack([x, y])"
         )
 
     def _no_value(self, wanted: str) -> SymbolError:
@@ -386,7 +386,7 @@ def _declared_size(name: str, axis: int, size: Any) -> Size:
     return fixed
 
 
-# -- walking and rebuilding ----------------------------------------------------------------------------------------------
+# -- walking and rebuilding --------------------------------------------------------------------------------------------
 
 
 def toposort(outputs: Iterable[Expr]) -> list[Expr]:
@@ -424,7 +424,9 @@ def map_dims(value: Any, rule: Callable[[Size], Size]) -> Any:
 
 
 def rebuild(
-    outputs: Sequence[Expr], replace: Mapping[Expr, Expr], rule: Callable[[Size], Size] | None = None,
+    outputs: Sequence[Expr],
+    replace: Mapping[Expr, Expr],
+    rule: Callable[[Size], Size] | None = None,
 ) -> list[Expr]:
     """The outputs built anew with some nodes replaced, and sizes in parameters mapped; types are inferred again."""
     made: dict[Expr, Expr] = dict(replace)
@@ -451,7 +453,7 @@ def placeholders(outputs: Iterable[Expr]) -> list[Expr]:
     return [n for n in toposort(outputs) if n.op is ar.placeholder]
 
 
-# -- as a table: how graphs are pickled and saved -------------------------------------------------------------------------
+# -- as a table: how graphs are pickled and saved ----------------------------------------------------------------------
 
 
 def to_table(outputs: Sequence[Expr]) -> list[tuple[Any, ...]]:
@@ -486,18 +488,40 @@ def _unpickle(table: list[tuple[Any, ...]], k: int) -> Expr:
     return from_table(table)[k]
 
 
-# -- as text ---------------------------------------------------------------------------------------------------------------
+# -- as text -----------------------------------------------------------------------------------------------------------
 
 _PRECEDENCE = {
-    "where": 0, "bitwise_or": 3, "bitwise_xor": 4, "bitwise_and": 5, "less": 2, "less_equal": 2, "greater": 2,
-    "greater_equal": 2, "equal": 2, "not_equal": 2, "left_shift": 6, "right_shift": 6, "add": 7, "sub": 7, "fma": 7,
-    "mul": 8, "div": 8, "floordiv": 8, "mod": 8, "matmul": 8, "neg": 9, "pos": 9, "invert": 9, "pow": 10, "power": 10,
+    "where": 0,
+    "bitwise_or": 3,
+    "bitwise_xor": 4,
+    "bitwise_and": 5,
+    "less": 2,
+    "less_equal": 2,
+    "greater": 2,
+    "greater_equal": 2,
+    "equal": 2,
+    "not_equal": 2,
+    "left_shift": 6,
+    "right_shift": 6,
+    "add": 7,
+    "sub": 7,
+    "fma": 7,
+    "mul": 8,
+    "div": 8,
+    "floordiv": 8,
+    "mod": 8,
+    "matmul": 8,
+    "neg": 9,
+    "pos": 9,
+    "invert": 9,
+    "pow": 10,
+    "power": 10,
 }
 _ATOM = 20
 
 
 def format_expr(root: Expr, limit: int = 400) -> str:
-    """The formula in Python's notation; parts beyond about `limit` characters are left out as "...". """
+    """The formula in Python's notation; parts beyond about `limit` characters are left out as "..."."""
     # The size of a formula is that of its tree, which may be exponential in its graph: stop opening nodes when the
     # text is long enough. Built bottom-up over the nodes opened, breadth first.
     opened: dict[Expr, None] = {root: None}

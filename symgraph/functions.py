@@ -121,7 +121,13 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
 
 @numpy_function(np.var)
 def var(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: Any = False, **rest: Any,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: Any = False,
+    **rest: Any,
 ) -> Any:
     """Variance over axes, divided by N - ddof."""
     _refuse("var", out=out, **rest)
@@ -132,7 +138,13 @@ def var(
 
 @numpy_function(np.std)
 def std(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: Any = False, **rest: Any,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: Any = False,
+    **rest: Any,
 ) -> Any:
     """Standard deviation over axes."""
     _refuse("std", out=out, **rest)
@@ -249,8 +261,10 @@ def xlogy(x: Any, y: Any) -> Any:
 
 def _array(value: Any) -> Any:
     """Lists as arrays; symbols and Variables as they are."""
-    return np.asarray(value) if isinstance(value, list | tuple) and not _holds_symbols(value) else (
-        stack(value) if isinstance(value, list | tuple) else value
+    return (
+        np.asarray(value)
+        if isinstance(value, list | tuple) and not _holds_symbols(value)
+        else (stack(value) if isinstance(value, list | tuple) else value)
     )
 
 
@@ -362,9 +376,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, **rest: Any) -> Any:
 @numpy_function(np.atleast_1d)
 def atleast_1d(*arrays: Any) -> Any:
     """Scalars as arrays of one element."""
-    results = tuple(
-        ar.expand_dims(a, axis=(0,)) if _ranked(a, "atleast_1d") == 0 else a for a in map(_array, arrays)
-    )
+    results = tuple(ar.expand_dims(a, axis=(0,)) if _ranked(a, "atleast_1d") == 0 else a for a in map(_array, arrays))
     return results[0] if len(results) == 1 else results
 
 
@@ -534,7 +546,7 @@ def _merged(a: Any, count: int, axis: int, inner: bool) -> Any:
         raise SymbolError("repeat: declare the shape of the placeholder")
     first = (axis % (ndim - 1)) if inner else axis
     sizes = list(type_of(copies).shape)  # type: ignore[arg-type]
-    sizes[first:first + 2] = [sizes[first] * sizes[first + 1]]
+    sizes[first : first + 2] = [sizes[first] * sizes[first + 1]]
     return ar.reshape(copies, shape=tuple(sizes))
 
 
@@ -644,7 +656,12 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 @numpy_function(np.trace)
 def trace(
-    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None,
+    a: Any,
+    offset: int = 0,
+    axis1: int = 0,
+    axis2: int = 1,
+    dtype: Any = None,
+    out: Any = None,
 ) -> Any:
     """The sum of the diagonal."""
     _refuse("trace", out=out)
@@ -712,8 +729,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> An
             if mode != "edge" and builtins.max(before, after) > reach:
                 raise SymbolError(f"pad: {mode!r} needs an axis of declared size that is longer than the margin")
             margins = [
-                [ar.getitem(a, index=_along(axis, s)) for s in slices]
-                for slices in _MARGINS[mode](before, after)
+                [ar.getitem(a, index=_along(axis, s)) for s in slices] for slices in _MARGINS[mode](before, after)
             ]
         a = ar.concatenate(*margins[0], a, *margins[1], axis=axis) if before or after else a
     return a
@@ -784,8 +800,15 @@ def _converted(a: Any, dtype: Any = None, **rest: Any) -> Any:
 
 @numpy_function(np.linspace)
 def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
-    axis: int = 0, *, device: Any = None,
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
 ) -> Any:
     """`num` evenly spaced numbers from start to stop, which may be symbols of declared shape."""
     count = num - 1 if endpoint else num
@@ -1052,8 +1075,11 @@ def einsum(subscripts: Any, *operands: Any, out: Any = None, optimize: Any = Fal
     letters = "".join(terms)
     if not arrow:
         result = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    if len(terms) != len(operands) or not (letters + result).isalpha() or len(set(result)) != len(result) or not (
-        set(result) <= set(letters)
+    if (
+        len(terms) != len(operands)
+        or not (letters + result).isalpha()
+        or len(set(result)) != len(result)
+        or not (set(result) <= set(letters))
     ):
         raise ValueError(f"einsum: {subscripts!r} does not fit {len(operands)} operands")
     pending = [_labelled(_array(a), term) for a, term in zip(operands, terms, strict=True)]
@@ -1078,7 +1104,7 @@ def _labelled(a: Any, term: str) -> tuple[Any, str]:
         first = term.index(letter)
         second = term.index(letter, first + 1)
         a = diagonal(a, 0, first, second)
-        term = term[:first] + term[first + 1:second] + term[second + 1:] + letter
+        term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
     return a, term
 
 
@@ -1115,7 +1141,7 @@ def _sizes(a: Any, start: int, count: int) -> tuple[Any, ...]:
     if count < 2:
         return ()
     _ranked(a, "einsum")
-    return type_of(a).shape[start:start + count]  # type: ignore[index]
+    return type_of(a).shape[start : start + count]  # type: ignore[index]
 
 
 def _one_axis(a: Any, start: int, count: int) -> Any:
@@ -1127,9 +1153,9 @@ def _one_axis(a: Any, start: int, count: int) -> Any:
     _ranked(a, "einsum")
     sizes = type_of(a).shape
     merged: Any = 1
-    for size_ in sizes[start:start + count]:  # type: ignore[index]
+    for size_ in sizes[start : start + count]:  # type: ignore[index]
         merged = merged * size_
-    return ar.reshape(a, shape=(*sizes[:start], merged, *sizes[start + count:]))  # type: ignore[index]
+    return ar.reshape(a, shape=(*sizes[:start], merged, *sizes[start + count :]))  # type: ignore[index]
 
 
 def _several_axes(a: Any, start: int, sizes: tuple[Any, ...], count: int) -> Any:
@@ -1139,7 +1165,7 @@ def _several_axes(a: Any, start: int, sizes: tuple[Any, ...], count: int) -> Any
     if count == 0:
         return ar.squeeze(a, axis=(start,))
     found = type_of(a).shape
-    return ar.reshape(a, shape=(*found[:start], *sizes, *found[start + 1:]))  # type: ignore[index]
+    return ar.reshape(a, shape=(*found[:start], *sizes, *found[start + 1 :]))  # type: ignore[index]
 
 
 @numpy_function(np.kron)
@@ -1155,13 +1181,16 @@ def kron(a: Any, b: Any) -> Any:
 
 @numpy_function(np.cross, np.linalg.cross)
 def cross(
-    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None,
+    a: Any,
+    b: Any,
+    axisa: int = -1,
+    axisb: int = -1,
+    axisc: int = -1,
+    axis: int | None = None,
 ) -> Any:
     """The vector product of vectors of three components."""
     axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis, axis, axis)
-    (a0, a1, a2), (b0, b1, b2) = (
-        _components(_array(x), along) for x, along in ((a, axisa), (b, axisb))
-    )
+    (a0, a1, a2), (b0, b1, b2) = (_components(_array(x), along) for x, along in ((a, axisa), (b, axisb)))
     return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=axisc)
 
 
@@ -1222,5 +1251,3 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if ord == np.inf:
         return max(ew.abs(x), axis, keepdims=keepdims)
     return ew.sqrt(sum(x * x, axis, keepdims=keepdims))
-
-

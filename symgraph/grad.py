@@ -11,8 +11,7 @@ from symgraph import origin
 from symgraph.errors import GradientError
 from symgraph.expr import Expr, as_expr, check_same_shape, toposort
 from symgraph.op import NONE
-from symgraph.ops import array as ar
-from symgraph.ops import elementwise as ew
+from symgraph.ops import array as ar, elementwise as ew
 from symgraph.types import Opaque, Shape
 from symgraph.value import Value
 

@@ -144,7 +144,7 @@ def register(op: Op) -> Op:
     return op
 
 
-# -- types of elementwise operations --------------------------------------------------------------------------------
+# -- types of elementwise operations -----------------------------------------------------------------------------------
 
 _WEAK = {"i": int, "f": float, "c": complex}
 

@@ -1,4 +1,4 @@
-"""Where a node was written: the user's file and line, remembered for a tenth of a microsecond and resolved when asked."""
+"""Where a node was written: the user's file and line, remembered cheaply and resolved when asked."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Origin(NamedTuple):
 # What a node stores: a code object and an instruction offset (resolved late, because line tables are slow to read),
 # or an Origin that came out of a file or another process.
 Mark = tuple[CodeType, int] | Origin | None
+
 
 class _Overrides(threading.local):
     """The marks that nodes being built inherit; each thread has its own."""

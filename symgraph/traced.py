@@ -127,8 +127,8 @@ def _picked(picks: Picks, v: Any) -> Any:
     dtype = ar.type_of(part).dtype
     if dtype is not None and v.type.dtype != dtype:
         v = ew.cast(v, dtype=dtype.str)
-    spread = ar.broadcast_to(v, shape=(*shape[:axis], *indices.shape, *shape[axis + 1:]))
-    spread = ar.reshape(spread, shape=(*shape[:axis], indices.size, *shape[axis + 1:]))
+    spread = ar.broadcast_to(v, shape=(*shape[:axis], *indices.shape, *shape[axis + 1 :]))
+    spread = ar.reshape(spread, shape=(*shape[:axis], indices.size, *shape[axis + 1 :]))
     if indices.size:
         source, written = np.zeros(size, np.int64), np.zeros(size, np.bool_)
         source[indices.ravel()], written[indices.ravel()] = np.arange(indices.size), True  # the last of equals wins
@@ -309,21 +309,50 @@ class Traced(Value):
         self._written()
         return result
 
-    def __iadd__(self, other: Any) -> Any: return self._in_place(ew.add(self, other))
-    def __isub__(self, other: Any) -> Any: return self._in_place(ew.sub(self, other))
-    def __imul__(self, other: Any) -> Any: return self._in_place(ew.mul(self, other))
-    def __itruediv__(self, other: Any) -> Any: return self._in_place(ew.div(self, other))
-    def __ifloordiv__(self, other: Any) -> Any: return self._in_place(ew.floordiv(self, other))
-    def __imod__(self, other: Any) -> Any: return self._in_place(ew.mod(self, other))
-    def __ipow__(self, other: Any) -> Any: return self._in_place(_power(self, other))
-    def __imatmul__(self, other: Any) -> Any: return self._in_place(ar.matmul(self, other))
-    def __iand__(self, other: Any) -> Any: return self._in_place(ew.bitwise_and(self, other))
-    def __ior__(self, other: Any) -> Any: return self._in_place(ew.bitwise_or(self, other))
-    def __ixor__(self, other: Any) -> Any: return self._in_place(ew.bitwise_xor(self, other))
-    def __ilshift__(self, other: Any) -> Any: return self._in_place(ew.left_shift(self, other))
-    def __irshift__(self, other: Any) -> Any: return self._in_place(ew.right_shift(self, other))
-    def __eq__(self, other: object) -> Any: return ew.equal(self, other)
-    def __ne__(self, other: object) -> Any: return ew.not_equal(self, other)
+    def __iadd__(self, other: Any) -> Any:
+        return self._in_place(ew.add(self, other))
+
+    def __isub__(self, other: Any) -> Any:
+        return self._in_place(ew.sub(self, other))
+
+    def __imul__(self, other: Any) -> Any:
+        return self._in_place(ew.mul(self, other))
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._in_place(ew.div(self, other))
+
+    def __ifloordiv__(self, other: Any) -> Any:
+        return self._in_place(ew.floordiv(self, other))
+
+    def __imod__(self, other: Any) -> Any:
+        return self._in_place(ew.mod(self, other))
+
+    def __ipow__(self, other: Any) -> Any:
+        return self._in_place(_power(self, other))
+
+    def __imatmul__(self, other: Any) -> Any:
+        return self._in_place(ar.matmul(self, other))
+
+    def __iand__(self, other: Any) -> Any:
+        return self._in_place(ew.bitwise_and(self, other))
+
+    def __ior__(self, other: Any) -> Any:
+        return self._in_place(ew.bitwise_or(self, other))
+
+    def __ixor__(self, other: Any) -> Any:
+        return self._in_place(ew.bitwise_xor(self, other))
+
+    def __ilshift__(self, other: Any) -> Any:
+        return self._in_place(ew.left_shift(self, other))
+
+    def __irshift__(self, other: Any) -> Any:
+        return self._in_place(ew.right_shift(self, other))
+
+    def __eq__(self, other: object) -> Any:
+        return ew.equal(self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return ew.not_equal(self, other)
 
     # copies
 
@@ -464,7 +493,13 @@ def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 
 _WRITERS: dict[Any, Callable[..., None]] = {np.copyto: _copyto, np.fill_diagonal: _fill_diagonal}
 _ITSELF = {
-    np.asarray, np.asanyarray, np.ascontiguousarray, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.real,
+    np.asarray,
+    np.asanyarray,
+    np.ascontiguousarray,
+    np.atleast_1d,
+    np.atleast_2d,
+    np.atleast_3d,
+    np.real,
     np.broadcast_arrays,
 }
 """NumPy's functions that may give back the very array they got."""

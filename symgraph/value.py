@@ -17,8 +17,13 @@ from symgraph.ops.array import Slice
 from symgraph.types import Opaque
 
 _REDUCTIONS: dict[Any, Callable[..., Any]] = {
-    np.add: fn.sum, np.multiply: fn.prod, np.maximum: fn.max, np.minimum: fn.min,
-    np.logical_or: fn.any, np.logical_and: fn.all, np.logaddexp: fn.logsumexp,
+    np.add: fn.sum,
+    np.multiply: fn.prod,
+    np.maximum: fn.max,
+    np.minimum: fn.min,
+    np.logical_or: fn.any,
+    np.logical_and: fn.all,
+    np.logaddexp: fn.logsumexp,
 }
 
 
@@ -37,43 +42,116 @@ class Value:
 
     # operators
 
-    def __add__(self, other: Any) -> Any: return ew.add(self, other)
-    def __radd__(self, other: Any) -> Any: return ew.add(other, self)
-    def __sub__(self, other: Any) -> Any: return ew.sub(self, other)
-    def __rsub__(self, other: Any) -> Any: return ew.sub(other, self)
-    def __mul__(self, other: Any) -> Any: return ew.mul(self, other)
-    def __rmul__(self, other: Any) -> Any: return ew.mul(other, self)
-    def __truediv__(self, other: Any) -> Any: return ew.div(self, other)
-    def __rtruediv__(self, other: Any) -> Any: return ew.div(other, self)
-    def __floordiv__(self, other: Any) -> Any: return ew.floordiv(self, other)
-    def __rfloordiv__(self, other: Any) -> Any: return ew.floordiv(other, self)
-    def __mod__(self, other: Any) -> Any: return ew.mod(self, other)
-    def __rmod__(self, other: Any) -> Any: return ew.mod(other, self)
-    def __divmod__(self, other: Any) -> Any: return fn.divmod(self, other)
-    def __rdivmod__(self, other: Any) -> Any: return fn.divmod(other, self)
-    def __pow__(self, other: Any) -> Any: return _power(self, other)
-    def __rpow__(self, other: Any) -> Any: return _power(other, self)
-    def __matmul__(self, other: Any) -> Any: return ar.matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Any: return ar.matmul(other, self)
-    def __neg__(self) -> Any: return ew.neg(self)
-    def __pos__(self) -> Any: return ew.pos(self)
-    def __abs__(self) -> Any: return ew.abs(self)
-    def __invert__(self) -> Any: return ew.invert(self)
-    def __and__(self, other: Any) -> Any: return ew.bitwise_and(self, other)
-    def __rand__(self, other: Any) -> Any: return ew.bitwise_and(other, self)
-    def __or__(self, other: Any) -> Any: return ew.bitwise_or(self, other)
-    def __ror__(self, other: Any) -> Any: return ew.bitwise_or(other, self)
-    def __xor__(self, other: Any) -> Any: return ew.bitwise_xor(self, other)
-    def __rxor__(self, other: Any) -> Any: return ew.bitwise_xor(other, self)
-    def __lshift__(self, other: Any) -> Any: return ew.left_shift(self, other)
-    def __rlshift__(self, other: Any) -> Any: return ew.left_shift(other, self)
-    def __rshift__(self, other: Any) -> Any: return ew.right_shift(self, other)
-    def __rrshift__(self, other: Any) -> Any: return ew.right_shift(other, self)
-    def __lt__(self, other: Any) -> Any: return ew.less(self, other)
-    def __le__(self, other: Any) -> Any: return ew.less_equal(self, other)
-    def __gt__(self, other: Any) -> Any: return ew.greater(self, other)
-    def __ge__(self, other: Any) -> Any: return ew.greater_equal(self, other)
-    def __round__(self, decimals: int = 0) -> Any: return fn.round(self, decimals)
+    def __add__(self, other: Any) -> Any:
+        return ew.add(self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return ew.add(other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return ew.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return ew.sub(other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return ew.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return ew.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return ew.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return ew.div(other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return ew.floordiv(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return ew.floordiv(other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return ew.mod(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return ew.mod(other, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return fn.divmod(self, other)
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return fn.divmod(other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _power(self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _power(other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return ar.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return ar.matmul(other, self)
+
+    def __neg__(self) -> Any:
+        return ew.neg(self)
+
+    def __pos__(self) -> Any:
+        return ew.pos(self)
+
+    def __abs__(self) -> Any:
+        return ew.abs(self)
+
+    def __invert__(self) -> Any:
+        return ew.invert(self)
+
+    def __and__(self, other: Any) -> Any:
+        return ew.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Any:
+        return ew.bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Any:
+        return ew.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Any:
+        return ew.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Any:
+        return ew.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return ew.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> Any:
+        return ew.left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return ew.left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return ew.right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return ew.right_shift(other, self)
+
+    def __lt__(self, other: Any) -> Any:
+        return ew.less(self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return ew.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return ew.greater(self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return ew.greater_equal(self, other)
+
+    def __round__(self, decimals: int = 0) -> Any:
+        return fn.round(self, decimals)
 
     def __getitem__(self, key: Any) -> Any:
         return index(self, key)
@@ -111,15 +189,11 @@ class Value:
         """Mean over axes."""
         return fn.mean(self, axis, dtype, out, keepdims)
 
-    def var(
-        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False
-    ) -> Any:
+    def var(self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         """Variance over axes."""
         return fn.var(self, axis, dtype, out, ddof, keepdims)
 
-    def std(
-        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False
-    ) -> Any:
+    def std(self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
         """Standard deviation over axes."""
         return fn.std(self, axis, dtype, out, ddof, keepdims)
 
@@ -268,7 +342,6 @@ class Value:
             )
         return meaning(*args, **kwargs)
 
-
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and hasattr(np.ndarray, name):
             raise AttributeError(f".{name} is not available on symbols; sg.operations() lists what is")
@@ -290,15 +363,43 @@ def _object_loop(row: Op) -> None:
 
 
 for _row in (
-    ew.sqrt, ew.cbrt, ew.exp, ew.exp2, ew.expm1, ew.log, ew.log2, ew.log10, ew.log1p, ew.sin, ew.cos, ew.tan,
-    ew.arcsin, ew.arccos, ew.arctan, ew.arctan2, ew.sinh, ew.cosh, ew.tanh, ew.arcsinh, ew.arccosh, ew.arctanh,
-    ew.deg2rad, ew.rad2deg, ew.hypot, ew.fabs, ew.rint,
+    ew.sqrt,
+    ew.cbrt,
+    ew.exp,
+    ew.exp2,
+    ew.expm1,
+    ew.log,
+    ew.log2,
+    ew.log10,
+    ew.log1p,
+    ew.sin,
+    ew.cos,
+    ew.tan,
+    ew.arcsin,
+    ew.arccos,
+    ew.arctan,
+    ew.arctan2,
+    ew.sinh,
+    ew.cosh,
+    ew.tanh,
+    ew.arcsinh,
+    ew.arccosh,
+    ew.arctanh,
+    ew.deg2rad,
+    ew.rad2deg,
+    ew.hypot,
+    ew.fabs,
+    ew.rint,
 ):
     _object_loop(_row)
 
 # Functions of SciPy that are ufuncs arrive by their name.
 BY_NAME: dict[str, Any] = {
-    "expit": ew.expit, "erf": ew.erf, "erfc": ew.erfc, "xlogy": fn.xlogy, "logaddexp": ew.logaddexp,
+    "expit": ew.expit,
+    "erf": ew.erf,
+    "erfc": ew.erfc,
+    "xlogy": fn.xlogy,
+    "logaddexp": ew.logaddexp,
 }
 
 
@@ -374,7 +475,7 @@ def merged_axes(part: Any, entries: ar.Index, arrays: Mapping[int, Any]) -> Pick
         return Picks(apart, next(iter(arrays.values())), 0, apart, source, target)
     sizes = ar.type_of(apart).shape
     assert not isinstance(sizes, Opaque)
-    merged = ar.reshape(apart, shape=(*sizes[:first], math.prod(sizes[a] for a in target), *sizes[first + len(axes):]))
+    merged = ar.reshape(apart, shape=(*sizes[:first], math.prod(sizes[a] for a in target), *sizes[first + len(axes) :]))
     flat: Any = 0
     inside: Any = True
     for axis, indices in zip(target, arrays.values(), strict=True):
@@ -383,7 +484,9 @@ def merged_axes(part: Any, entries: ar.Index, arrays: Mapping[int, Any]) -> Pick
         inside = ew.logical_and(inside, ew.logical_and(ew.less(indices, size), ew.greater_equal(indices, -size)))
         flat = flat * size + ew.where(ew.less(indices, 0), indices + size, indices)
     if isinstance(inside, np.ndarray) and not inside.all():
-        raise OutOfBoundsError(f"getitem: an index is out of bounds for axes of shape {sizes[first:first + len(axes)]}")
+        raise OutOfBoundsError(
+            f"getitem: an index is out of bounds for axes of shape {sizes[first : first + len(axes)]}"
+        )
     # A pair with one index outside must not reach another element.
     flat = flat if isinstance(inside, np.ndarray) else ew.where(inside, flat, ar.size(merged, axis=first))
     return Picks(merged, flat, first, apart, source, target)

@@ -32,7 +32,10 @@ class Step(NamedTuple):
 
 
 def optimise(
-    outputs: Sequence[Expr], *, fma: bool = True, after: Callable[[Step], None] | None = None,
+    outputs: Sequence[Expr],
+    *,
+    fma: bool = True,
+    after: Callable[[Step], None] | None = None,
 ) -> list[Expr]:
     """Run the pipeline; `after` is called with every step."""
     current = list(outputs)

@@ -35,7 +35,10 @@ def with_args(node: Expr, args: Sequence[Expr]) -> Expr:
 
 
 def rewrite(
-    outputs: Sequence[Expr], rules: Mapping[str, Iterable[Rule]], record: Callable[[Rewrite], None], limit: int = 100,
+    outputs: Sequence[Expr],
+    rules: Mapping[str, Iterable[Rule]],
+    record: Callable[[Rewrite], None],
+    limit: int = 100,
 ) -> list[Expr]:
     """The outputs with `rules` (by operation name; "*" for all) applied until none fires.
 

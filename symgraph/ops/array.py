@@ -44,7 +44,7 @@ def normalize_axis(axis: int, ndim: int, what: str) -> int:
     return axis % ndim
 
 
-# -- index maps ------------------------------------------------------------------------------------------------------
+# -- index maps --------------------------------------------------------------------------------------------------------
 
 
 class AxisMap(NamedTuple):
@@ -502,7 +502,7 @@ def _split_grad(arg: int, g: Any, v: Any, *xs: Any, part: int, axis: int) -> Any
     return concatenate(*parts, axis=axis)
 
 
-# -- shapes taken from another value ----------------------------------------------------------------------------------
+# -- shapes taken from another value -----------------------------------------------------------------------------------
 
 
 def _infer_reference(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:

@@ -10,7 +10,17 @@ import numpy as np
 
 from symgraph.errors import DTypeError, InputError
 from symgraph.op import (
-    ASSOCIATIVE, CHEAP, COMMUTATIVE, IDEMPOTENT, NONE, GradRule, Infer, Op, infer_like, loop_dtypes, register,
+    ASSOCIATIVE,
+    CHEAP,
+    COMMUTATIVE,
+    IDEMPOTENT,
+    NONE,
+    GradRule,
+    Infer,
+    Op,
+    infer_like,
+    loop_dtypes,
+    register,
 )
 from symgraph.types import ArrayType
 
@@ -36,51 +46,106 @@ def elementwise(
     label: str = "",
 ) -> Op:
     """A row for an operation on single elements; its types are those of `ufunc`."""
-    return register(Op(
-        name=name, kind="elementwise", impl=impl or ufunc, grad=grad, lower=scalar, onnx=onnx, domain=domain,  # type: ignore[arg-type]
-        infer=infer or infer_like(ufunc, keeps_weak=keeps_weak, name=name), symbol=symbol, traits=frozenset(traits),
-        ufunc=ufunc, label=label,
-    ))
+    return register(
+        Op(
+            name=name,
+            kind="elementwise",
+            impl=impl or ufunc,
+            grad=grad,
+            lower=scalar,
+            onnx=onnx,
+            domain=domain,  # type: ignore[arg-type]
+            infer=infer or infer_like(ufunc, keeps_weak=keeps_weak, name=name),
+            symbol=symbol,
+            traits=frozenset(traits),
+            ufunc=ufunc,
+            label=label,
+        )
+    )
 
 
-# -- arithmetic -----------------------------------------------------------------------------------------------------
+# -- arithmetic --------------------------------------------------------------------------------------------------------
 
-add = elementwise(
-    "add", np.add, grad=(lambda g, out, x, y: g, lambda g, out, x, y: g),
+add: Op = elementwise(
+    "add",
+    np.add,
+    grad=(lambda g, out, x, y: g, lambda g, out, x, y: g),
     scalar=lambda m, x, y: x | y if x.kind == "b" else x + y,
-    onnx="Add", domain=(REAL, REAL), symbol="{} + {}", traits=(COMMUTATIVE, ASSOCIATIVE, CHEAP), keeps_weak=True,
+    onnx="Add",
+    domain=(REAL, REAL),
+    symbol="{} + {}",
+    traits=(COMMUTATIVE, ASSOCIATIVE, CHEAP),
+    keeps_weak=True,
 )
-sub = elementwise(
-    "sub", np.subtract, grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g),
+sub: Op = elementwise(
+    "sub",
+    np.subtract,
+    grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g),
     scalar=lambda m, x, y: x - y,
-    onnx="Sub", domain=(REAL, REAL), symbol="{} - {}", traits=(CHEAP,), keeps_weak=True,
+    onnx="Sub",
+    domain=(REAL, REAL),
+    symbol="{} - {}",
+    traits=(CHEAP,),
+    keeps_weak=True,
 )
-mul = elementwise(
-    "mul", np.multiply, grad=(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x),
+mul: Op = elementwise(
+    "mul",
+    np.multiply,
+    grad=(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x),
     scalar=lambda m, x, y: x & y if x.kind == "b" else x * y,
-    onnx="Mul", domain=(REAL, REAL), symbol="{} * {}", traits=(COMMUTATIVE, ASSOCIATIVE, CHEAP), keeps_weak=True,
+    onnx="Mul",
+    domain=(REAL, REAL),
+    symbol="{} * {}",
+    traits=(COMMUTATIVE, ASSOCIATIVE, CHEAP),
+    keeps_weak=True,
 )
-div = elementwise(
-    "div", np.true_divide, grad=(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * x / (y * y)),
+div: Op = elementwise(
+    "div",
+    np.true_divide,
+    grad=(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * x / (y * y)),
     scalar=lambda m, x, y: x / y,
-    onnx="Div", domain=(REAL, POSITIVE), symbol="{} / {}", keeps_weak=True,
+    onnx="Div",
+    domain=(REAL, POSITIVE),
+    symbol="{} / {}",
+    keeps_weak=True,
 )
-neg = elementwise(
-    "neg", np.negative, grad=(lambda g, out, x: -g,), scalar=lambda m, x: -x,
-    onnx="Neg", domain=(REAL,), symbol="-{}", traits=(CHEAP,), keeps_weak=True,
+neg: Op = elementwise(
+    "neg",
+    np.negative,
+    grad=(lambda g, out, x: -g,),
+    scalar=lambda m, x: -x,
+    onnx="Neg",
+    domain=(REAL,),
+    symbol="-{}",
+    traits=(CHEAP,),
+    keeps_weak=True,
 )
-pos = elementwise(
-    "pos", np.positive, grad=(lambda g, out, x: g,), scalar=lambda m, x: x,
-    onnx="Identity", domain=(REAL,), symbol="+{}", traits=(CHEAP,), keeps_weak=True,
+pos: Op = elementwise(
+    "pos",
+    np.positive,
+    grad=(lambda g, out, x: g,),
+    scalar=lambda m, x: x,
+    onnx="Identity",
+    domain=(REAL,),
+    symbol="+{}",
+    traits=(CHEAP,),
+    keeps_weak=True,
 )
-fma = register(Op(
-    name="fma", kind="elementwise", label="MulAdd", onnx="",
-    impl=lambda a, b, c: _fused(a, b, c),
-    grad=(lambda g, out, a, b, c: g * b, lambda g, out, a, b, c: g * a, lambda g, out, a, b, c: g),
-    infer=lambda types, params: _infer_fma(types, params),
-    lower=lambda m, a, b, c: m.fma(a, b, c),
-    domain=(REAL, REAL, REAL), symbol="{} * {} + {}", traits=frozenset({CHEAP}),
-))
+fma: Op = register(
+    Op(
+        name="fma",
+        kind="elementwise",
+        label="MulAdd",
+        onnx="",
+        impl=lambda a, b, c: _fused(a, b, c),
+        grad=(lambda g, out, a, b, c: g * b, lambda g, out, a, b, c: g * a, lambda g, out, a, b, c: g),
+        infer=lambda types, params: _infer_fma(types, params),
+        lower=lambda m, a, b, c: m.fma(a, b, c),
+        domain=(REAL, REAL, REAL),
+        symbol="{} * {} + {}",
+        traits=frozenset({CHEAP}),
+    )
+)
 
 
 def _infer_fma(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
@@ -149,21 +214,36 @@ def _mod(m: Any, x: Any, y: Any) -> Any:
     return m.select(y.eq(0), r, m.select(r.ne(0), wrapped, m.copysign(r, y)))
 
 
-floordiv = elementwise(
-    "floordiv", np.floor_divide, grad=NONE, scalar=_floordiv,
-    onnx="", domain=(REAL, POSITIVE), symbol="{} // {}", keeps_weak=True,
+floordiv: Op = elementwise(
+    "floordiv",
+    np.floor_divide,
+    grad=NONE,
+    scalar=_floordiv,
+    onnx="",
+    domain=(REAL, POSITIVE),
+    symbol="{} // {}",
+    keeps_weak=True,
 )
-mod = elementwise(
-    "mod", np.remainder, grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g * floordiv(x, y)), scalar=_mod,
-    onnx="", domain=(REAL, POSITIVE), symbol="{} % {}", keeps_weak=True,
+mod: Op = elementwise(
+    "mod",
+    np.remainder,
+    grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g * floordiv(x, y)),
+    scalar=_mod,
+    onnx="",
+    domain=(REAL, POSITIVE),
+    symbol="{} % {}",
+    keeps_weak=True,
 )
-fmod = elementwise(
-    "fmod", np.fmod, grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g * trunc(x / y)),
+fmod: Op = elementwise(
+    "fmod",
+    np.fmod,
+    grad=(lambda g, out, x, y: g, lambda g, out, x, y: -g * trunc(x / y)),
     scalar=lambda m, x, y: m.irem(x, y) if x.kind in "iub" else m.fmod(x, y),
-    onnx="", domain=(REAL, POSITIVE),
+    onnx="",
+    domain=(REAL, POSITIVE),
 )
 
-# -- powers and roots -----------------------------------------------------------------------------------------------
+# -- powers and roots --------------------------------------------------------------------------------------------------
 
 
 def _infer_pow(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
@@ -215,31 +295,62 @@ def _scalar_fixed_pow(m: Any, x: Any, *, exponent: float) -> Any:
     return m.ipow(x, m.const(exponent, x))
 
 
-pow = register(Op(  # noqa: A001  (the language's name for x ** 2)
-    name="pow", kind="elementwise", onnx="Pow", domain=(POSITIVE,), symbol="{} ** {exponent}",
-    impl=lambda x, *, exponent: np.power(x, exponent),
-    grad=(_pow_grad,), infer=_infer_pow, lower=_scalar_fixed_pow,
-))
-power = elementwise(
-    "power", np.power, grad=_power_grads(lambda: power), scalar=_scalar_pow,
-    onnx="Pow", domain=(POSITIVE, REAL), symbol="{} ** {}", keeps_weak=True, label="Pow",
+pow: Op = register(
+    Op(  # noqa: A001  (the language's name for x ** 2)
+        name="pow",
+        kind="elementwise",
+        onnx="Pow",
+        domain=(POSITIVE,),
+        symbol="{} ** {exponent}",
+        impl=lambda x, *, exponent: np.power(x, exponent),
+        grad=(_pow_grad,),
+        infer=_infer_pow,
+        lower=_scalar_fixed_pow,
+    )
 )
-float_power = elementwise(
-    "float_power", np.float_power, grad=_power_grads(lambda: float_power), scalar=_scalar_pow,
-    onnx="", domain=(POSITIVE, REAL),
+power: Op = elementwise(
+    "power",
+    np.power,
+    grad=_power_grads(lambda: power),
+    scalar=_scalar_pow,
+    onnx="Pow",
+    domain=(POSITIVE, REAL),
+    symbol="{} ** {}",
+    keeps_weak=True,
+    label="Pow",
 )
-square = elementwise(
-    "square", np.square, grad=(lambda g, out, x: g * (2 * x),),
+float_power: Op = elementwise(
+    "float_power",
+    np.float_power,
+    grad=_power_grads(lambda: float_power),
+    scalar=_scalar_pow,
+    onnx="",
+    domain=(POSITIVE, REAL),
+)
+square: Op = elementwise(
+    "square",
+    np.square,
+    grad=(lambda g, out, x: g * (2 * x),),
     scalar=lambda m, x: x & x if x.kind == "b" else x * x,
-    onnx="", domain=(REAL,), traits=(CHEAP,),
+    onnx="",
+    domain=(REAL,),
+    traits=(CHEAP,),
 )
-sqrt = elementwise(
-    "sqrt", np.sqrt, grad=(lambda g, out, x: g * 0.5 / out,), scalar=lambda m, x: m.sqrt(x),
-    onnx="Sqrt", domain=(POSITIVE,),
+sqrt: Op = elementwise(
+    "sqrt",
+    np.sqrt,
+    grad=(lambda g, out, x: g * 0.5 / out,),
+    scalar=lambda m, x: m.sqrt(x),
+    onnx="Sqrt",
+    domain=(POSITIVE,),
 )
-cbrt = elementwise(
-    "cbrt", np.cbrt, grad=(lambda g, out, x: g / (3 * (out * out)),), scalar=lambda m, x: m.cbrt(x),
-    onnx="", domain=(POSITIVE,),
+cbrt: Op = elementwise(
+    "cbrt",
+    np.cbrt,
+    grad=(lambda g, out, x: g / (3 * (out * out)),),
+    scalar=lambda m, x: m.cbrt(x),
+    onnx="",
+    domain=(POSITIVE,),
 )
 
 
@@ -247,9 +358,13 @@ def _scalar_reciprocal(m: Any, x: Any) -> Any:
     return m.const(1, x) / x if x.kind == "f" else m.idiv(m.const(1, x), x)
 
 
-reciprocal = elementwise(
-    "reciprocal", np.reciprocal, grad=(lambda g, out, x: -g * (out * out),), scalar=_scalar_reciprocal,
-    onnx="Reciprocal", domain=(POSITIVE,),
+reciprocal: Op = elementwise(
+    "reciprocal",
+    np.reciprocal,
+    grad=(lambda g, out, x: -g * (out * out),),
+    scalar=_scalar_reciprocal,
+    onnx="Reciprocal",
+    domain=(POSITIVE,),
 )
 
 
@@ -257,41 +372,75 @@ def _not_zero(x: Any) -> Any:
     return where(equal(x, 0), 1.0, x)
 
 
-hypot = elementwise(
-    "hypot", np.hypot,
+hypot: Op = elementwise(
+    "hypot",
+    np.hypot,
     grad=(lambda g, out, x, y: g * (x / _not_zero(out)), lambda g, out, x, y: g * (y / _not_zero(out))),
-    scalar=lambda m, x, y: m.hypot(x, y), onnx="", domain=(POSITIVE, POSITIVE),
+    scalar=lambda m, x, y: m.hypot(x, y),
+    onnx="",
+    domain=(POSITIVE, POSITIVE),
 )
 
-# -- exponentials and logarithms ------------------------------------------------------------------------------------
+# -- exponentials and logarithms ---------------------------------------------------------------------------------------
 
 LN2 = math.log(2.0)
 LOG2E = math.log2(math.e)
 
-exp = elementwise(
-    "exp", np.exp, grad=(lambda g, out, x: g * out,), scalar=lambda m, x: m.exp(x), onnx="Exp", domain=(REAL,),
+exp: Op = elementwise(
+    "exp",
+    np.exp,
+    grad=(lambda g, out, x: g * out,),
+    scalar=lambda m, x: m.exp(x),
+    onnx="Exp",
+    domain=(REAL,),
 )
-exp2 = elementwise(
-    "exp2", np.exp2, grad=(lambda g, out, x: g * out * LN2,), scalar=lambda m, x: m.exp2(x), onnx="", domain=(REAL,),
+exp2: Op = elementwise(
+    "exp2",
+    np.exp2,
+    grad=(lambda g, out, x: g * out * LN2,),
+    scalar=lambda m, x: m.exp2(x),
+    onnx="",
+    domain=(REAL,),
 )
-expm1 = elementwise(
-    "expm1", np.expm1, grad=(lambda g, out, x: g * (out + 1),), scalar=lambda m, x: m.expm1(x),
-    onnx="", domain=(REAL,),
+expm1: Op = elementwise(
+    "expm1",
+    np.expm1,
+    grad=(lambda g, out, x: g * (out + 1),),
+    scalar=lambda m, x: m.expm1(x),
+    onnx="",
+    domain=(REAL,),
 )
-log = elementwise(
-    "log", np.log, grad=(lambda g, out, x: g / x,), scalar=lambda m, x: m.log(x), onnx="Log", domain=(POSITIVE,),
+log: Op = elementwise(
+    "log",
+    np.log,
+    grad=(lambda g, out, x: g / x,),
+    scalar=lambda m, x: m.log(x),
+    onnx="Log",
+    domain=(POSITIVE,),
 )
-log2 = elementwise(
-    "log2", np.log2, grad=(lambda g, out, x: g / (x * LN2),), scalar=lambda m, x: m.log2(x),
-    onnx="", domain=(POSITIVE,),
+log2: Op = elementwise(
+    "log2",
+    np.log2,
+    grad=(lambda g, out, x: g / (x * LN2),),
+    scalar=lambda m, x: m.log2(x),
+    onnx="",
+    domain=(POSITIVE,),
 )
-log10 = elementwise(
-    "log10", np.log10, grad=(lambda g, out, x: g / (x * math.log(10.0)),), scalar=lambda m, x: m.log10(x),
-    onnx="", domain=(POSITIVE,),
+log10: Op = elementwise(
+    "log10",
+    np.log10,
+    grad=(lambda g, out, x: g / (x * math.log(10.0)),),
+    scalar=lambda m, x: m.log10(x),
+    onnx="",
+    domain=(POSITIVE,),
 )
-log1p = elementwise(
-    "log1p", np.log1p, grad=(lambda g, out, x: g / (1 + x),), scalar=lambda m, x: m.log1p(x),
-    onnx="", domain=(UNIT,),
+log1p: Op = elementwise(
+    "log1p",
+    np.log1p,
+    grad=(lambda g, out, x: g / (1 + x),),
+    scalar=lambda m, x: m.log1p(x),
+    onnx="",
+    domain=(UNIT,),
 )
 
 
@@ -309,14 +458,23 @@ def _logaddexp2(m: Any, x: Any, y: Any) -> Any:
     return m.select(x.eq(y), x + 1, m.select(d.ne(d), d, apart))
 
 
-logaddexp = elementwise(
-    "logaddexp", np.logaddexp, grad=(lambda g, out, x, y: g * expit(x - y), lambda g, out, x, y: g * expit(y - x)),
-    scalar=_logaddexp, onnx="", domain=(REAL, REAL), traits=(COMMUTATIVE,),
+logaddexp: Op = elementwise(
+    "logaddexp",
+    np.logaddexp,
+    grad=(lambda g, out, x, y: g * expit(x - y), lambda g, out, x, y: g * expit(y - x)),
+    scalar=_logaddexp,
+    onnx="",
+    domain=(REAL, REAL),
+    traits=(COMMUTATIVE,),
 )
-logaddexp2 = elementwise(
-    "logaddexp2", np.logaddexp2,
+logaddexp2: Op = elementwise(
+    "logaddexp2",
+    np.logaddexp2,
     grad=(lambda g, out, x, y: g * expit((x - y) * LN2), lambda g, out, x, y: g * expit((y - x) * LN2)),
-    scalar=_logaddexp2, onnx="", domain=(REAL, REAL), traits=(COMMUTATIVE,),
+    scalar=_logaddexp2,
+    onnx="",
+    domain=(REAL, REAL),
+    traits=(COMMUTATIVE,),
 )
 
 
@@ -334,15 +492,31 @@ def _expit(m: Any, x: Any) -> Any:
     return m.select(x >= 0, m.const(1, x), e) / (e + 1)
 
 
-expit = register(Op(
-    name="expit", kind="elementwise", label="Sigmoid", onnx="Sigmoid", domain=(REAL,), impl=_np_expit,
-    grad=(lambda g, out, x: g * out * (1 - out),), infer=infer_like(np.exp, name="expit"), lower=_expit,
-))
-softplus = register(Op(
-    name="softplus", kind="elementwise", onnx="Softplus", domain=(REAL,), impl=_np_softplus,
-    grad=(lambda g, out, x: g * expit(x),), infer=infer_like(np.exp, name="softplus"),
-    lower=lambda m, x: _logaddexp(m, x, m.const(0.0, x)),
-))
+expit: Op = register(
+    Op(
+        name="expit",
+        kind="elementwise",
+        label="Sigmoid",
+        onnx="Sigmoid",
+        domain=(REAL,),
+        impl=_np_expit,
+        grad=(lambda g, out, x: g * out * (1 - out),),
+        infer=infer_like(np.exp, name="expit"),
+        lower=_expit,
+    )
+)
+softplus: Op = register(
+    Op(
+        name="softplus",
+        kind="elementwise",
+        onnx="Softplus",
+        domain=(REAL,),
+        impl=_np_softplus,
+        grad=(lambda g, out, x: g * expit(x),),
+        infer=infer_like(np.exp, name="softplus"),
+        lower=lambda m, x: _logaddexp(m, x, m.const(0.0, x)),
+    )
+)
 
 
 def _vectorised(scalar: Callable[[float], float], scipy_name: str) -> Callable[[Any], Any]:
@@ -366,88 +540,165 @@ def _vectorised(scalar: Callable[[float], float], scipy_name: str) -> Callable[[
 
 
 TWO_OVER_ROOT_PI = 2.0 / math.sqrt(math.pi)
-erf = register(Op(
-    name="erf", kind="elementwise", onnx="Erf", domain=(REAL,), impl=_vectorised(math.erf, "erf"),
-    grad=(lambda g, out, x: g * (TWO_OVER_ROOT_PI * exp(-(x * x))),), infer=infer_like(np.exp, name="erf"),
-    lower=lambda m, x: m.erf(x),
-))
-erfc = register(Op(
-    name="erfc", kind="elementwise", onnx="", domain=(REAL,), impl=_vectorised(math.erfc, "erfc"),
-    grad=(lambda g, out, x: g * (-TWO_OVER_ROOT_PI * exp(-(x * x))),), infer=infer_like(np.exp, name="erfc"),
-    lower=lambda m, x: m.erfc(x),
-))
+erf: Op = register(
+    Op(
+        name="erf",
+        kind="elementwise",
+        onnx="Erf",
+        domain=(REAL,),
+        impl=_vectorised(math.erf, "erf"),
+        grad=(lambda g, out, x: g * (TWO_OVER_ROOT_PI * exp(-(x * x))),),
+        infer=infer_like(np.exp, name="erf"),
+        lower=lambda m, x: m.erf(x),
+    )
+)
+erfc: Op = register(
+    Op(
+        name="erfc",
+        kind="elementwise",
+        onnx="",
+        domain=(REAL,),
+        impl=_vectorised(math.erfc, "erfc"),
+        grad=(lambda g, out, x: g * (-TWO_OVER_ROOT_PI * exp(-(x * x))),),
+        infer=infer_like(np.exp, name="erfc"),
+        lower=lambda m, x: m.erfc(x),
+    )
+)
 
-# -- trigonometric and hyperbolic functions -------------------------------------------------------------------------
+# -- trigonometric and hyperbolic functions ----------------------------------------------------------------------------
 
-sin = elementwise(
-    "sin", np.sin, grad=(lambda g, out, x: g * cos(x),), scalar=lambda m, x: m.sin(x), onnx="Sin", domain=(REAL,),
+sin: Op = elementwise(
+    "sin",
+    np.sin,
+    grad=(lambda g, out, x: g * cos(x),),
+    scalar=lambda m, x: m.sin(x),
+    onnx="Sin",
+    domain=(REAL,),
 )
-cos = elementwise(
-    "cos", np.cos, grad=(lambda g, out, x: -g * sin(x),), scalar=lambda m, x: m.cos(x), onnx="Cos", domain=(REAL,),
+cos: Op = elementwise(
+    "cos",
+    np.cos,
+    grad=(lambda g, out, x: -g * sin(x),),
+    scalar=lambda m, x: m.cos(x),
+    onnx="Cos",
+    domain=(REAL,),
 )
-tan = elementwise(
-    "tan", np.tan, grad=(lambda g, out, x: g * (1 + out * out),), scalar=lambda m, x: m.tan(x),
-    onnx="Tan", domain=((-1.2, 1.2),),
+tan: Op = elementwise(
+    "tan",
+    np.tan,
+    grad=(lambda g, out, x: g * (1 + out * out),),
+    scalar=lambda m, x: m.tan(x),
+    onnx="Tan",
+    domain=((-1.2, 1.2),),
 )
-arcsin = elementwise(
-    "arcsin", np.arcsin, grad=(lambda g, out, x: g / sqrt((1 - x) * (1 + x)),), scalar=lambda m, x: m.asin(x),
-    onnx="Asin", domain=(UNIT,),
+arcsin: Op = elementwise(
+    "arcsin",
+    np.arcsin,
+    grad=(lambda g, out, x: g / sqrt((1 - x) * (1 + x)),),
+    scalar=lambda m, x: m.asin(x),
+    onnx="Asin",
+    domain=(UNIT,),
 )
-arccos = elementwise(
-    "arccos", np.arccos, grad=(lambda g, out, x: -g / sqrt((1 - x) * (1 + x)),), scalar=lambda m, x: m.acos(x),
-    onnx="Acos", domain=(UNIT,),
+arccos: Op = elementwise(
+    "arccos",
+    np.arccos,
+    grad=(lambda g, out, x: -g / sqrt((1 - x) * (1 + x)),),
+    scalar=lambda m, x: m.acos(x),
+    onnx="Acos",
+    domain=(UNIT,),
 )
-arctan = elementwise(
-    "arctan", np.arctan, grad=(lambda g, out, x: g / (1 + x * x),), scalar=lambda m, x: m.atan(x),
-    onnx="Atan", domain=(REAL,),
+arctan: Op = elementwise(
+    "arctan",
+    np.arctan,
+    grad=(lambda g, out, x: g / (1 + x * x),),
+    scalar=lambda m, x: m.atan(x),
+    onnx="Atan",
+    domain=(REAL,),
 )
-arctan2 = elementwise(
-    "arctan2", np.arctan2,
+arctan2: Op = elementwise(
+    "arctan2",
+    np.arctan2,
     grad=(lambda g, out, y, x: g * x / (x * x + y * y), lambda g, out, y, x: -g * y / (x * x + y * y)),
-    scalar=lambda m, y, x: m.atan2(y, x), onnx="", domain=(POSITIVE, REAL),
+    scalar=lambda m, y, x: m.atan2(y, x),
+    onnx="",
+    domain=(POSITIVE, REAL),
 )
-sinh = elementwise(
-    "sinh", np.sinh, grad=(lambda g, out, x: g * cosh(x),), scalar=lambda m, x: m.sinh(x), onnx="Sinh", domain=(REAL,),
+sinh: Op = elementwise(
+    "sinh",
+    np.sinh,
+    grad=(lambda g, out, x: g * cosh(x),),
+    scalar=lambda m, x: m.sinh(x),
+    onnx="Sinh",
+    domain=(REAL,),
 )
-cosh = elementwise(
-    "cosh", np.cosh, grad=(lambda g, out, x: g * sinh(x),), scalar=lambda m, x: m.cosh(x), onnx="Cosh", domain=(REAL,),
+cosh: Op = elementwise(
+    "cosh",
+    np.cosh,
+    grad=(lambda g, out, x: g * sinh(x),),
+    scalar=lambda m, x: m.cosh(x),
+    onnx="Cosh",
+    domain=(REAL,),
 )
-tanh = elementwise(
-    "tanh", np.tanh, grad=(lambda g, out, x: g * (1 - out * out),), scalar=lambda m, x: m.tanh(x),
-    onnx="Tanh", domain=(REAL,),
+tanh: Op = elementwise(
+    "tanh",
+    np.tanh,
+    grad=(lambda g, out, x: g * (1 - out * out),),
+    scalar=lambda m, x: m.tanh(x),
+    onnx="Tanh",
+    domain=(REAL,),
 )
-arcsinh = elementwise(
-    "arcsinh", np.arcsinh, grad=(lambda g, out, x: g / sqrt(x * x + 1),), scalar=lambda m, x: m.asinh(x),
-    onnx="Asinh", domain=(REAL,),
+arcsinh: Op = elementwise(
+    "arcsinh",
+    np.arcsinh,
+    grad=(lambda g, out, x: g / sqrt(x * x + 1),),
+    scalar=lambda m, x: m.asinh(x),
+    onnx="Asinh",
+    domain=(REAL,),
 )
-arccosh = elementwise(
-    "arccosh", np.arccosh, grad=(lambda g, out, x: g / sqrt((x - 1) * (x + 1)),), scalar=lambda m, x: m.acosh(x),
-    onnx="Acosh", domain=(ABOVE_ONE,),
+arccosh: Op = elementwise(
+    "arccosh",
+    np.arccosh,
+    grad=(lambda g, out, x: g / sqrt((x - 1) * (x + 1)),),
+    scalar=lambda m, x: m.acosh(x),
+    onnx="Acosh",
+    domain=(ABOVE_ONE,),
 )
-arctanh = elementwise(
-    "arctanh", np.arctanh, grad=(lambda g, out, x: g / ((1 - x) * (1 + x)),), scalar=lambda m, x: m.atanh(x),
-    onnx="Atanh", domain=(UNIT,),
+arctanh: Op = elementwise(
+    "arctanh",
+    np.arctanh,
+    grad=(lambda g, out, x: g / ((1 - x) * (1 + x)),),
+    scalar=lambda m, x: m.atanh(x),
+    onnx="Atanh",
+    domain=(UNIT,),
 )
-deg2rad = elementwise(
-    "deg2rad", np.deg2rad, grad=(lambda g, out, x: g * (math.pi / 180.0),),
-    scalar=lambda m, x: x * (m.const(math.pi, x) / 180.0), onnx="", domain=(REAL,),
+deg2rad: Op = elementwise(
+    "deg2rad",
+    np.deg2rad,
+    grad=(lambda g, out, x: g * (math.pi / 180.0),),
+    scalar=lambda m, x: x * (m.const(math.pi, x) / 180.0),
+    onnx="",
+    domain=(REAL,),
 )
-rad2deg = elementwise(
-    "rad2deg", np.rad2deg, grad=(lambda g, out, x: g * (180.0 / math.pi),),
-    scalar=lambda m, x: x * (m.const(180.0, x) / math.pi), onnx="", domain=(REAL,),
+rad2deg: Op = elementwise(
+    "rad2deg",
+    np.rad2deg,
+    grad=(lambda g, out, x: g * (180.0 / math.pi),),
+    scalar=lambda m, x: x * (m.const(180.0, x) / math.pi),
+    onnx="",
+    domain=(REAL,),
 )
 
-# -- rounding and sign: flat almost everywhere ----------------------------------------------------------------------
+# -- rounding and sign: flat almost everywhere -------------------------------------------------------------------------
 
 
 def _rounding(primitive: str) -> Callable[..., Any]:
     return lambda m, x: getattr(m, primitive)(x) if x.kind == "f" else x
 
 
-floor = elementwise("floor", np.floor, grad=NONE, scalar=_rounding("floor"), onnx="Floor", domain=(REAL,))
-ceil = elementwise("ceil", np.ceil, grad=NONE, scalar=_rounding("ceil"), onnx="Ceil", domain=(REAL,))
-trunc = elementwise("trunc", np.trunc, grad=NONE, scalar=_rounding("trunc"), onnx="", domain=(REAL,))
-rint = elementwise("rint", np.rint, grad=NONE, scalar=_rounding("rint"), onnx="Round", domain=(REAL,))
+floor: Op = elementwise("floor", np.floor, grad=NONE, scalar=_rounding("floor"), onnx="Floor", domain=(REAL,))
+ceil: Op = elementwise("ceil", np.ceil, grad=NONE, scalar=_rounding("ceil"), onnx="Ceil", domain=(REAL,))
+trunc: Op = elementwise("trunc", np.trunc, grad=NONE, scalar=_rounding("trunc"), onnx="", domain=(REAL,))
+rint: Op = elementwise("rint", np.rint, grad=NONE, scalar=_rounding("rint"), onnx="Round", domain=(REAL,))
 
 
 def _sign(m: Any, x: Any) -> Any:
@@ -464,29 +715,52 @@ def _abs(m: Any, x: Any) -> Any:
     return x if x.kind in "ub" else m.select(x < 0, -x, x)
 
 
-sign = elementwise("sign", np.sign, grad=NONE, scalar=_sign, onnx="Sign", domain=(REAL,))
-abs = elementwise(  # noqa: A001  (the language's name)
-    "abs", np.absolute, grad=(lambda g, out, x: g * sign(x),), scalar=_abs, onnx="Abs", domain=(REAL,),
-    traits=(IDEMPOTENT,), keeps_weak=True,
+sign: Op = elementwise("sign", np.sign, grad=NONE, scalar=_sign, onnx="Sign", domain=(REAL,))
+abs: Op = elementwise(  # noqa: A001  (the language's name)
+    "abs",
+    np.absolute,
+    grad=(lambda g, out, x: g * sign(x),),
+    scalar=_abs,
+    onnx="Abs",
+    domain=(REAL,),
+    traits=(IDEMPOTENT,),
+    keeps_weak=True,
 )
-fabs = elementwise(
-    "fabs", np.fabs, grad=(lambda g, out, x: g * sign(x),), scalar=lambda m, x: m.fabs(x), onnx="Abs",
-    domain=(REAL,), traits=(IDEMPOTENT,),
+fabs: Op = elementwise(
+    "fabs",
+    np.fabs,
+    grad=(lambda g, out, x: g * sign(x),),
+    scalar=lambda m, x: m.fabs(x),
+    onnx="Abs",
+    domain=(REAL,),
+    traits=(IDEMPOTENT,),
 )
-copysign = elementwise(
-    "copysign", np.copysign, grad=(lambda g, out, x, y: g * copysign(sign(x), x * y), None),
-    scalar=lambda m, x, y: m.copysign(x, y), onnx="", domain=(POSITIVE, POSITIVE),
+copysign: Op = elementwise(
+    "copysign",
+    np.copysign,
+    grad=(lambda g, out, x, y: g * copysign(sign(x), x * y), None),
+    scalar=lambda m, x, y: m.copysign(x, y),
+    onnx="",
+    domain=(POSITIVE, POSITIVE),
 )
-signbit = elementwise(
-    "signbit", np.signbit, grad=NONE, scalar=lambda m, x: m.copysign(m.const(1, x), x) < 0, onnx="", domain=(REAL,),
+signbit: Op = elementwise(
+    "signbit",
+    np.signbit,
+    grad=NONE,
+    scalar=lambda m, x: m.copysign(m.const(1, x), x) < 0,
+    onnx="",
+    domain=(REAL,),
 )
-heaviside = elementwise(
-    "heaviside", np.heaviside, grad=(None, lambda g, out, x, y: where(equal(x, 0), g, 0.0)),
+heaviside: Op = elementwise(
+    "heaviside",
+    np.heaviside,
+    grad=(None, lambda g, out, x, y: where(equal(x, 0), g, 0.0)),
     scalar=lambda m, x, y: m.select(x.eq(0), y, m.select(x < 0, m.const(0, x), m.select(x > 0, m.const(1, x), x))),
-    onnx="", domain=(REAL, REAL),
+    onnx="",
+    domain=(REAL, REAL),
 )
 
-# -- extrema: where two are equal, each gets half of the gradient ---------------------------------------------------
+# -- extrema: where two are equal, each gets half of the gradient ------------------------------------------------------
 
 
 def _share(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -504,25 +778,41 @@ def _extremum(name: str, ufunc: np.ufunc, sign_: int, skips_nan: bool, onnx: str
         return m.select(wins, x, y)
 
     return elementwise(
-        name, ufunc, grad=(_share, lambda g, out, x, y: _share(g, out, y, x)), scalar=scalar, onnx=onnx,
-        domain=(REAL, REAL), traits=(COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT),
+        name,
+        ufunc,
+        grad=(_share, lambda g, out, x, y: _share(g, out, y, x)),
+        scalar=scalar,
+        onnx=onnx,
+        domain=(REAL, REAL),
+        traits=(COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT),
     )
 
 
-maximum = _extremum("maximum", np.maximum, +1, skips_nan=False, onnx="Max")
-minimum = _extremum("minimum", np.minimum, -1, skips_nan=False, onnx="Min")
-fmax = _extremum("fmax", np.fmax, +1, skips_nan=True, onnx="")
-fmin = _extremum("fmin", np.fmin, -1, skips_nan=True, onnx="")
+maximum: Op = _extremum("maximum", np.maximum, +1, skips_nan=False, onnx="Max")
+minimum: Op = _extremum("minimum", np.minimum, -1, skips_nan=False, onnx="Min")
+fmax: Op = _extremum("fmax", np.fmax, +1, skips_nan=True, onnx="")
+fmin: Op = _extremum("fmin", np.fmin, -1, skips_nan=True, onnx="")
 
-# -- comparisons, predicates, logic, bits: flat ---------------------------------------------------------------------
+# -- comparisons, predicates, logic, bits: flat ------------------------------------------------------------------------
 
 
 def _flat(
-    name: str, ufunc: np.ufunc, scalar: Callable[..., Any], symbol: str = "", onnx: str = "",
+    name: str,
+    ufunc: np.ufunc,
+    scalar: Callable[..., Any],
+    symbol: str = "",
+    onnx: str = "",
     traits: Sequence[str] = (),
 ) -> Op:
     return elementwise(
-        name, ufunc, grad=NONE, scalar=scalar, onnx=onnx, domain=(REAL,) * ufunc.nin, symbol=symbol, traits=traits,
+        name,
+        ufunc,
+        grad=NONE,
+        scalar=scalar,
+        onnx=onnx,
+        domain=(REAL,) * ufunc.nin,
+        symbol=symbol,
+        traits=traits,
     )
 
 
@@ -537,36 +827,48 @@ def _comparison(name: str, ufunc: np.ufunc, compare: Callable[[Any, Any], Any], 
         return m.select(y < 0, m.const(ufunc(0, -1), unsigned), unsigned)
 
     return elementwise(
-        name, ufunc, grad=NONE, scalar=scalar, onnx=onnx, domain=(REAL, REAL), symbol=symbol,
+        name,
+        ufunc,
+        grad=NONE,
+        scalar=scalar,
+        onnx=onnx,
+        domain=(REAL, REAL),
+        symbol=symbol,
         infer=infer_like(ufunc, out=np.bool_, name=name),
     )
 
 
-equal = _comparison("equal", np.equal, lambda x, y: x.eq(y), "{} == {}", "Equal")
-not_equal = _comparison("not_equal", np.not_equal, lambda x, y: x.ne(y), "{} != {}", "")
-less = _comparison("less", np.less, lambda x, y: x < y, "{} < {}", "Less")
-less_equal = _comparison("less_equal", np.less_equal, lambda x, y: x <= y, "{} <= {}", "LessOrEqual")
-greater = _comparison("greater", np.greater, lambda x, y: x > y, "{} > {}", "Greater")
-greater_equal = _comparison("greater_equal", np.greater_equal, lambda x, y: x >= y, "{} >= {}", "GreaterOrEqual")
+equal: Op = _comparison("equal", np.equal, lambda x, y: x.eq(y), "{} == {}", "Equal")
+not_equal: Op = _comparison("not_equal", np.not_equal, lambda x, y: x.ne(y), "{} != {}", "")
+less: Op = _comparison("less", np.less, lambda x, y: x < y, "{} < {}", "Less")
+less_equal: Op = _comparison("less_equal", np.less_equal, lambda x, y: x <= y, "{} <= {}", "LessOrEqual")
+greater: Op = _comparison("greater", np.greater, lambda x, y: x > y, "{} > {}", "Greater")
+greater_equal: Op = _comparison("greater_equal", np.greater_equal, lambda x, y: x >= y, "{} >= {}", "GreaterOrEqual")
 COMPARISONS = (equal, not_equal, less, less_equal, greater, greater_equal)
 
-isnan = _flat("isnan", np.isnan, lambda m, x: x.ne(x), onnx="IsNaN")
-isinf = _flat("isinf", np.isinf, lambda m, x: _magnitude(m, x).eq(math.inf) if x.kind == "f" else x.ne(x), onnx="IsInf")
-isfinite = _flat("isfinite", np.isfinite, lambda m, x: _magnitude(m, x) < math.inf if x.kind == "f" else x.eq(x))
+isnan: Op = _flat("isnan", np.isnan, lambda m, x: x.ne(x), onnx="IsNaN")
+isinf: Op = _flat(
+    "isinf", np.isinf, lambda m, x: _magnitude(m, x).eq(math.inf) if x.kind == "f" else x.ne(x), onnx="IsInf"
+)
+isfinite: Op = _flat("isfinite", np.isfinite, lambda m, x: _magnitude(m, x) < math.inf if x.kind == "f" else x.eq(x))
 
 
 def _magnitude(m: Any, x: Any) -> Any:
     return m.fabs(x)
 
 
-logical_and = _flat("logical_and", np.logical_and, lambda m, x, y: x.ne(0) & y.ne(0), onnx="And", traits=(COMMUTATIVE,))
-logical_or = _flat("logical_or", np.logical_or, lambda m, x, y: x.ne(0) | y.ne(0), onnx="Or", traits=(COMMUTATIVE,))
-logical_xor = _flat("logical_xor", np.logical_xor, lambda m, x, y: x.ne(0) ^ y.ne(0), onnx="Xor", traits=(COMMUTATIVE,))
-logical_not = _flat("logical_not", np.logical_not, lambda m, x: x.eq(0), onnx="Not")
-bitwise_and = _flat("bitwise_and", np.bitwise_and, lambda m, x, y: x & y, "{} & {}", "BitwiseAnd", (COMMUTATIVE,))
-bitwise_or = _flat("bitwise_or", np.bitwise_or, lambda m, x, y: x | y, "{} | {}", "BitwiseOr", (COMMUTATIVE,))
-bitwise_xor = _flat("bitwise_xor", np.bitwise_xor, lambda m, x, y: x ^ y, "{} ^ {}", "BitwiseXor", (COMMUTATIVE,))
-invert = _flat("invert", np.invert, lambda m, x: ~x, "~{}", "BitwiseNot")
+logical_and: Op = _flat(
+    "logical_and", np.logical_and, lambda m, x, y: x.ne(0) & y.ne(0), onnx="And", traits=(COMMUTATIVE,)
+)
+logical_or: Op = _flat("logical_or", np.logical_or, lambda m, x, y: x.ne(0) | y.ne(0), onnx="Or", traits=(COMMUTATIVE,))
+logical_xor: Op = _flat(
+    "logical_xor", np.logical_xor, lambda m, x, y: x.ne(0) ^ y.ne(0), onnx="Xor", traits=(COMMUTATIVE,)
+)
+logical_not: Op = _flat("logical_not", np.logical_not, lambda m, x: x.eq(0), onnx="Not")
+bitwise_and: Op = _flat("bitwise_and", np.bitwise_and, lambda m, x, y: x & y, "{} & {}", "BitwiseAnd", (COMMUTATIVE,))
+bitwise_or: Op = _flat("bitwise_or", np.bitwise_or, lambda m, x, y: x | y, "{} | {}", "BitwiseOr", (COMMUTATIVE,))
+bitwise_xor: Op = _flat("bitwise_xor", np.bitwise_xor, lambda m, x, y: x ^ y, "{} ^ {}", "BitwiseXor", (COMMUTATIVE,))
+invert: Op = _flat("invert", np.invert, lambda m, x: ~x, "~{}", "BitwiseNot")
 
 
 def _shift(primitive: str) -> Callable[..., Any]:
@@ -581,10 +883,10 @@ def _shift(primitive: str) -> Callable[..., Any]:
     return scalar
 
 
-left_shift = _flat("left_shift", np.left_shift, _shift("shl"), "{} << {}")
-right_shift = _flat("right_shift", np.right_shift, _shift("shr"), "{} >> {}")
+left_shift: Op = _flat("left_shift", np.left_shift, _shift("shl"), "{} << {}")
+right_shift: Op = _flat("right_shift", np.right_shift, _shift("shr"), "{} >> {}")
 
-# -- choice and conversion ------------------------------------------------------------------------------------------
+# -- choice and conversion ---------------------------------------------------------------------------------------------
 
 
 def _infer_where(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
@@ -595,27 +897,48 @@ def _infer_where(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayTyp
     return ArrayType(chosen.dtype, shape, chosen.weak and shape == ())
 
 
-where = register(Op(
-    name="where", kind="elementwise", onnx="Where", domain=(REAL, REAL, REAL), impl=np.where,
-    grad=(None, lambda g, out, c, x, y: where(c, g, 0.0), lambda g, out, c, x, y: where(c, 0.0, g)),
-    infer=_infer_where, lower=lambda m, c, x, y: m.select(c.ne(0), x, y),
-))
+where: Op = register(
+    Op(
+        name="where",
+        kind="elementwise",
+        onnx="Where",
+        domain=(REAL, REAL, REAL),
+        impl=np.where,
+        grad=(None, lambda g, out, c, x, y: where(c, g, 0.0), lambda g, out, c, x, y: where(c, 0.0, g)),
+        infer=_infer_where,
+        lower=lambda m, c, x, y: m.select(c.ne(0), x, y),
+    )
+)
 
 
 def _infer_cast(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
     return ArrayType(np.dtype(params["dtype"]), types[0].shape)
 
 
-cast = register(Op(
-    name="cast", kind="elementwise", onnx="Cast", domain=(REAL,),
-    impl=lambda x, *, dtype: np.asarray(x).astype(dtype)[()],
-    grad=(lambda g, out, x, *, dtype: g if np.dtype(dtype).kind == "f" else None,),
-    infer=_infer_cast, lower=lambda m, x, *, dtype: m.cast(x, np.dtype(dtype)),
-))
-stop_gradient = register(Op(
-    name="stop_gradient", kind="elementwise", onnx="Identity", domain=(REAL,), impl=lambda x: x, grad=NONE,
-    infer=lambda types, params: types[0], lower=lambda m, x: x,
-))
+cast: Op = register(
+    Op(
+        name="cast",
+        kind="elementwise",
+        onnx="Cast",
+        domain=(REAL,),
+        impl=lambda x, *, dtype: np.asarray(x).astype(dtype)[()],
+        grad=(lambda g, out, x, *, dtype: g if np.dtype(dtype).kind == "f" else None,),
+        infer=_infer_cast,
+        lower=lambda m, x, *, dtype: m.cast(x, np.dtype(dtype)),
+    )
+)
+stop_gradient: Op = register(
+    Op(
+        name="stop_gradient",
+        kind="elementwise",
+        onnx="Identity",
+        domain=(REAL,),
+        impl=lambda x: x,
+        grad=NONE,
+        infer=lambda types, params: types[0],
+        lower=lambda m, x: x,
+    )
+)
 
 
 def operand_dtypes(op: Op, types: Sequence[ArrayType], out: ArrayType, params: Any) -> tuple[np.dtype[Any], ...]:

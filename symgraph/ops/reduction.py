@@ -35,9 +35,7 @@ def _reduced(name: str, types: Sequence[ArrayType], params: dict[str, Any], dtyp
     if len(set(axes)) != len(axes):
         raise ShapeError(f"{name}: axis given twice in {axis}")
     params["axis"] = axes
-    shape: Shape = tuple(
-        1 if a in axes else s for a, s in enumerate(x.shape) if params["keepdims"] or a not in axes
-    )
+    shape: Shape = tuple(1 if a in axes else s for a, s in enumerate(x.shape) if params["keepdims"] or a not in axes)
     return ArrayType(dtype, shape)
 
 
@@ -47,7 +45,12 @@ def _not_empty(name: str, x: ArrayType, params: dict[str, Any]) -> None:
 
 
 def reduction(
-    name: str, impl: Callable[..., Any], *, reducer: Reducer, grad: tuple[GradRule] | str, onnx: str,
+    name: str,
+    impl: Callable[..., Any],
+    *,
+    reducer: Reducer,
+    grad: tuple[GradRule] | str,
+    onnx: str,
     dtype: Callable[[np.dtype[Any]], np.dtype[Any]],
 ) -> Op:
     """A row for a reduction with an associative combining operation."""
@@ -59,10 +62,18 @@ def reduction(
             _not_empty(name, types[0], params)
         return result
 
-    return register(Op(
-        name=name, kind="reduction", impl=lambda x, *, axis, keepdims: impl(x, axis=axis, keepdims=keepdims),
-        grad=grad, infer=infer, lower=reducer, onnx=onnx, domain=ANY,  # type: ignore[arg-type]
-    ))
+    return register(
+        Op(
+            name=name,
+            kind="reduction",
+            impl=lambda x, *, axis, keepdims: impl(x, axis=axis, keepdims=keepdims),
+            grad=grad,
+            infer=infer,
+            lower=reducer,
+            onnx=onnx,
+            domain=ANY,  # type: ignore[arg-type]
+        )
+    )
 
 
 def _sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -107,21 +118,40 @@ def _extremum_grad(g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> An
     return ew.where(hit, _spread(share, x, axis, keepdims), 0.0)
 
 
-sum = reduction(  # noqa: A001  (NumPy's name)
-    "sum", np.sum, reducer=Reducer("add", 0), onnx="ReduceSum", dtype=_sum_dtype,
+sum: Op = reduction(  # noqa: A001  (NumPy's name)
+    "sum",
+    np.sum,
+    reducer=Reducer("add", 0),
+    onnx="ReduceSum",
+    dtype=_sum_dtype,
     grad=(lambda g, out, x, *, axis, keepdims: _spread(g, x, axis, keepdims),),
 )
-prod = reduction(
-    "prod", np.prod, reducer=Reducer("mul", 1), onnx="ReduceProd", dtype=_sum_dtype, grad=(_prod_grad,),
+prod: Op = reduction(
+    "prod",
+    np.prod,
+    reducer=Reducer("mul", 1),
+    onnx="ReduceProd",
+    dtype=_sum_dtype,
+    grad=(_prod_grad,),
 )
-max = reduction(  # noqa: A001
-    "max", np.max, reducer=Reducer("maximum", "first"), onnx="ReduceMax", dtype=_same_dtype, grad=(_extremum_grad,),
+max: Op = reduction(  # noqa: A001
+    "max",
+    np.max,
+    reducer=Reducer("maximum", "first"),
+    onnx="ReduceMax",
+    dtype=_same_dtype,
+    grad=(_extremum_grad,),
 )
-min = reduction(  # noqa: A001
-    "min", np.min, reducer=Reducer("minimum", "first"), onnx="ReduceMin", dtype=_same_dtype, grad=(_extremum_grad,),
+min: Op = reduction(  # noqa: A001
+    "min",
+    np.min,
+    reducer=Reducer("minimum", "first"),
+    onnx="ReduceMin",
+    dtype=_same_dtype,
+    grad=(_extremum_grad,),
 )
-any = reduction("any", np.any, reducer=Reducer("or", False), onnx="", dtype=_bool_dtype, grad=NONE)  # noqa: A001
-all = reduction("all", np.all, reducer=Reducer("and", True), onnx="", dtype=_bool_dtype, grad=NONE)  # noqa: A001
+any: Op = reduction("any", np.any, reducer=Reducer("or", False), onnx="", dtype=_bool_dtype, grad=NONE)  # noqa: A001
+all: Op = reduction("all", np.all, reducer=Reducer("and", True), onnx="", dtype=_bool_dtype, grad=NONE)  # noqa: A001
 
 
 def _position(name: str, impl: Callable[..., Any], combine: str) -> Op:
@@ -140,11 +170,19 @@ def _position(name: str, impl: Callable[..., Any], combine: str) -> Op:
         whole = axis is None or len(axis) == x.ndim != 1
         return impl(x, axis=None if whole or not x.ndim else axis[0], keepdims=keepdims)
 
-    return register(Op(
-        name=name, kind="reduction", impl=run, grad=NONE, infer=infer, lower=Reducer(combine, "position"),
-        onnx="ArgMax" if combine == "maximum" else "ArgMin", domain=ANY,
-    ))
+    return register(
+        Op(
+            name=name,
+            kind="reduction",
+            impl=run,
+            grad=NONE,
+            infer=infer,
+            lower=Reducer(combine, "position"),
+            onnx="ArgMax" if combine == "maximum" else "ArgMin",
+            domain=ANY,
+        )
+    )
 
 
-argmax = _position("argmax", np.argmax, "maximum")
-argmin = _position("argmin", np.argmin, "minimum")
+argmax: Op = _position("argmax", np.argmax, "maximum")
+argmin: Op = _position("argmin", np.argmin, "minimum")
