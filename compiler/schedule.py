@@ -15,12 +15,35 @@ from typing import Any
 import numpy as np
 
 from compiler.layout import (
-    ZERO, Index, Place, affine, broadcast_index, elements, linear, locate, mapped, memory_base, shape_of, variable,
+    ZERO,
+    Index,
+    Place,
+    affine,
+    broadcast_index,
+    elements,
+    linear,
+    locate,
+    mapped,
+    memory_base,
+    shape_of,
+    variable,
+)
+from compiler.program import (
+    Address,
+    Buffer,
+    Load,
+    Nest,
+    Note,
+    Product,
+    Program,
+    Recorder,
+    Reduce,
+    Ref,
+    S,
+    Store,
+    identity,
 )
 from compiler.regions import form_regions
-from compiler.program import (
-    Address, Buffer, Load, Nest, Note, Product, Program, Recorder, Reduce, Ref, S, Statement, Step, Store, identity,
-)
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError, InputError, OutOfBoundsError
@@ -64,7 +87,7 @@ def loops_of(shape: Shape, order: tuple[int, ...] | None = None) -> tuple[tuple[
 def in_registers(place: Place, task: Task) -> bool:
     """Whether the element meant is the one that the same iteration computes."""
     base = place.base
-    if place.element is None or base.op.kind != "elementwise" and base.op is not ar.take:
+    if place.element is None or (base.op.kind != "elementwise" and base.op is not ar.take):
         return False
     loops, index = loops_of(shape_of(base))
     same = place.element is index or place.element == index
@@ -104,8 +127,12 @@ class Scheduler:
         constants = [(self.buffers[n], n.value) for n in order if n in self.buffers and n.op is ar.constant]
         temporaries = [b for b in self.buffers.values() if b.role in ("temporary", "slot")]
         return Program(
-            form_regions(steps, temporaries), input_buffers, constants, [self.buffers[memory_base(o)] for o in self.outputs],
-            temporaries, self.errors,
+            form_regions(steps, temporaries),
+            input_buffers,
+            constants,
+            [self.buffers[memory_base(o)] for o in self.outputs],
+            temporaries,
+            self.errors,
         )
 
     # tasks and levels
@@ -128,15 +155,15 @@ class Scheduler:
             loops, index = loops_of(shape, order or None)
             made.append(Task(node, 0, loops, index, [(args[0], index)], order))
         elif node.op is ar.take:
-            out, x, i = shape_of(node), *args
+            out, i = shape_of(node), args[1]
             loops, index = loops_of(out)
             axis, count = node.params["axis"], len(shape_of(i))
-            made.append(Task(node, 0, loops, index, [(i, index[axis:axis + count])]))
+            made.append(Task(node, 0, loops, index, [(i, index[axis : axis + count])]))
         elif node.op is ar.scatter_add:
             g, i = args[:2]
             loops, index = loops_of(shape_of(g))
             axis, count = node.params["axis"], len(shape_of(i))
-            made.append(Task(node, 0, loops, index, [(g, index), (i, index[axis:axis + count])]))
+            made.append(Task(node, 0, loops, index, [(g, index), (i, index[axis : axis + count])]))
         elif node.op is ar.embed:
             loops, index = loops_of(shape_of(args[0]))
             made.append(Task(node, 0, loops, index, [(args[0], index)]))
@@ -277,7 +304,9 @@ class Scheduler:
         if dtype is None:
             return value
         if base.type.weak and dtype.kind in "iu" and value.kind == "i" and dtype != value.dtype:
-            low, high = (np.clip(int(limit), -(2**63), 2**63 - 1) for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+            low, high = (
+                np.clip(int(limit), -(2**63), 2**63 - 1) for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            )
             m.require((value >= low) & (value <= high), InputError, _misfit(task, dtype))
         return m.cast(value, dtype)
 
@@ -290,9 +319,7 @@ class Scheduler:
 
     def _load(self, m: Recorder, base: Expr, address: Address) -> S:
         buffer = self.buffers[base]
-        return m.once(
-            ("load", buffer.name, address), buffer.dtype, lambda n: Load(n, buffer.dtype, buffer, address)
-        )
+        return m.once(("load", buffer.name, address), buffer.dtype, lambda n: Load(n, buffer.dtype, buffer, address))
 
     def _elementwise(self, m: Recorder, task: Task, env: dict[Expr, S]) -> S:
         node = task.node
@@ -308,10 +335,14 @@ class Scheduler:
         length = m.size(size)
         wrapped = m.select(raw < 0, raw + length, raw)
         inside = (wrapped >= 0) & (wrapped < length)
-        m.require(inside, OutOfBoundsError, (
-            f"{task.node.op.name}: an index of {format_expr(task.node.args[1], 40)} is out of bounds for an axis of "
-            f"size {size}"
-        ))
+        m.require(
+            inside,
+            OutOfBoundsError,
+            (
+                f"{task.node.op.name}: an index of {format_expr(task.node.args[1], 40)} is out of bounds "
+                f"for an axis of size {size}"
+            ),
+        )
         return Ref(m.select(inside, wrapped, m.const(0, wrapped)).number)
 
     def _take(self, m: Recorder, task: Task, env: dict[Expr, S]) -> S:
@@ -319,7 +350,7 @@ class Scheduler:
         x, i = node.args
         axis, count = node.params["axis"], len(shape_of(i))
         position = self._position_of(m, task, 0, env, shape_of(x)[axis])
-        index = (*task.index[:axis], variable(position), *task.index[axis + count:])
+        index = (*task.index[:axis], variable(position), *task.index[axis + count :])
         place = locate(x, index)
         return self._load(m, place.base, self._number(place))
 
@@ -347,7 +378,7 @@ class Scheduler:
             nest.fills.append((buffer, 0))
             axis, count = node.params["axis"], len(shape_of(node.args[1]))
             position = self._position_of(m, task, 1, env, out[axis])
-            index = (*task.index[:axis], variable(position), *task.index[axis + count:])
+            index = (*task.index[:axis], variable(position), *task.index[axis + count :])
             combine = "add"
         m.body.append(Store(buffer, linear(out, index), value.number, combine))
 
@@ -392,7 +423,9 @@ class Scheduler:
         def operand(x: Expr, matrix: Index) -> Address:
             shape = shape_of(x)
             lead = broadcast_index(shape[: len(shape) - len(matrix)], batch, batch_index)
-            place = locate(x, (*lead, *(ZERO if s == 1 else i for s, i in zip(shape[-len(matrix):], matrix, strict=True))))
+            place = locate(
+                x, (*lead, *(ZERO if s == 1 else i for s, i in zip(shape[-len(matrix) :], matrix, strict=True)))
+            )
             return self._number(place)
 
         def split(address: Address, first: int, second: int) -> tuple[Address, Size, Size]:
@@ -407,8 +440,14 @@ class Scheduler:
         step = dims.product((rows, columns))
         at_c = linear((*batch, step), (*batch_index, ZERO))
         return Product(
-            list(batch), rows, columns, sa[-1], (self.buffers[_base(a)], at_a, a_row, a_inner),
-            (self.buffers[_base(b)], at_b, b_inner, b_column), (self.buffers[node], at_c), node,
+            list(batch),
+            rows,
+            columns,
+            sa[-1],
+            (self.buffers[_base(a)], at_a, a_row, a_inner),
+            (self.buffers[_base(b)], at_b, b_inner, b_column),
+            (self.buffers[node], at_c),
+            node,
         )
 
 
