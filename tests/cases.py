@@ -30,9 +30,20 @@ def small(*shape: int) -> np.ndarray:
 
 A, B, V, E, ONE = small(2, 3, 4), small(3, 4), small(5), np.zeros((0, 3)), small(1, 4)
 KEYS: list[tuple[np.ndarray, Any]] = [
-    (A, 1), (A, (slice(None), -1)), (A, (..., 2)), (A, (slice(None, None, -1), None, slice(1, 3))), (A, (1, 2, 3)),
-    (B, (slice(2, 0, -2), slice(-3, None, 2))), (V, slice(4, None)), (V, slice(9, 2)), (V, slice(None, None, 3)),
-    (V, slice(-100, 100, 2)), (V, slice(-2, None, -3)), (E, (slice(None), 1)), (ONE, 0), (V, (None, slice(3, None, -1))),
+    (A, 1),
+    (A, (slice(None), -1)),
+    (A, (..., 2)),
+    (A, (slice(None, None, -1), None, slice(1, 3))),
+    (A, (1, 2, 3)),
+    (B, (slice(2, 0, -2), slice(-3, None, 2))),
+    (V, slice(4, None)),
+    (V, slice(9, 2)),
+    (V, slice(None, None, 3)),
+    (V, slice(-100, 100, 2)),
+    (V, slice(-2, None, -3)),
+    (E, (slice(None), 1)),
+    (ONE, 0),
+    (V, (None, slice(3, None, -1))),
 ]
 
 
@@ -69,58 +80,137 @@ def respread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 I1, I2 = np.array([2, 0, -1, 2]), np.array([[0, -2], [1, 1]])
 CASES: list[Case] = [
-    *(Case("transpose", (a,), {"axes": axes}, lambda x, axes=axes: np.transpose(x, axes))
-      for a, axes in ((A, None), (A, (1, 2, 0)), (B, (1, 0)), (V, None), (A, (-1, 0, 1)), (E, None))),
-    *(Case("swapaxes", (a,), {"axes": axes}, lambda x, axes=axes: np.swapaxes(x, *axes))
-      for a, axes in ((A, (0, 2)), (B, (-1, 0)), (A, (1, 1)))),
-    *(Case("moveaxis", (a,), {"source": s, "destination": d}, lambda x, s=s, d=d: np.moveaxis(x, s, d))
-      for a, s, d in ((A, (0,), (-1,)), (A, (2, 0), (0, 1)), (B, (1,), (1,)))),
-    *(Case("reshape", (a,), {"shape": s}, lambda x, s=s: np.reshape(x, s))
-      for a, s in ((A, (6, 4)), (A, (4, -1)), (A, (2, 1, 3, 4)), (B, (12,)), (ONE, (4,)), (E, (3, 0)), (V, (1, 5, 1)))),
-    *(Case("expand_dims", (a,), {"axis": s}, lambda x, s=s: np.expand_dims(x, s))
-      for a, s in ((A, (0,)), (B, (-1, 1)), (V, (0, 2)))),
+    *(
+        Case("transpose", (a,), {"axes": axes}, lambda x, axes=axes: np.transpose(x, axes))
+        for a, axes in ((A, None), (A, (1, 2, 0)), (B, (1, 0)), (V, None), (A, (-1, 0, 1)), (E, None))
+    ),
+    *(
+        Case("swapaxes", (a,), {"axes": axes}, lambda x, axes=axes: np.swapaxes(x, *axes))
+        for a, axes in ((A, (0, 2)), (B, (-1, 0)), (A, (1, 1)))
+    ),
+    *(
+        Case("moveaxis", (a,), {"source": s, "destination": d}, lambda x, s=s, d=d: np.moveaxis(x, s, d))
+        for a, s, d in ((A, (0,), (-1,)), (A, (2, 0), (0, 1)), (B, (1,), (1,)))
+    ),
+    *(
+        Case("reshape", (a,), {"shape": s}, lambda x, s=s: np.reshape(x, s))
+        for a, s in ((A, (6, 4)), (A, (4, -1)), (A, (2, 1, 3, 4)), (B, (12,)), (ONE, (4,)), (E, (3, 0)), (V, (1, 5, 1)))
+    ),
+    *(
+        Case("expand_dims", (a,), {"axis": s}, lambda x, s=s: np.expand_dims(x, s))
+        for a, s in ((A, (0,)), (B, (-1, 1)), (V, (0, 2)))
+    ),
     *(Case("squeeze", (a,), {"axis": s}, lambda x, s=s: np.squeeze(x, s)) for a, s in ((ONE, (0,)), (ONE, (-2,)))),
-    *(Case("flip", (a,), {"axis": s}, lambda x, s=s: np.flip(x, s)) for a, s in ((A, None), (A, (0, -1)), (V, (0,)), (E, (0,)))),
-    *(Case("broadcast_to", (a,), {"shape": s}, lambda x, s=s: np.broadcast_to(x, s))
-      for a, s in ((V, (3, 5)), (ONE, (2, 3, 4)), (B, (3, 4)), (E, (2, 0, 3)))),
+    *(
+        Case("flip", (a,), {"axis": s}, lambda x, s=s: np.flip(x, s))
+        for a, s in ((A, None), (A, (0, -1)), (V, (0,)), (E, (0,)))
+    ),
+    *(
+        Case("broadcast_to", (a,), {"shape": s}, lambda x, s=s: np.broadcast_to(x, s))
+        for a, s in ((V, (3, 5)), (ONE, (2, 3, 4)), (B, (3, 4)), (E, (2, 0, 3)))
+    ),
     *(Case("getitem", (a,), at(key), lambda x, key=key: x[key]) for a, key in KEYS),
     *(Case("embed", (a[key], a), at(key), lambda g, x, key=key: embedded(g, x, key)) for a, key in KEYS),
-    *(Case("index_update", (a, a[key] + 1), {**at(key), "casting": "unsafe"}, lambda x, v, key=key: updated(x, v, key))
-      for a, key in KEYS),
+    *(
+        Case(
+            "index_update", (a, a[key] + 1), {**at(key), "casting": "unsafe"}, lambda x, v, key=key: updated(x, v, key)
+        )
+        for a, key in KEYS
+    ),
     Case("index_update", (A, ONE), {**at((0, ...)), "casting": "same_kind"}, lambda x, v: updated(x, v, (0, ...))),
-    *(Case("take", (a, i), {"axis": axis}, lambda x, i, axis=axis: np.take(x, i, axis))
-      for a, i, axis in ((A, I1, 1), (A, I2, -1), (V, I2, 0), (V, np.array(3), 0), (V, I1[:0], 0))),
-    *(Case("scatter_add", (np.take(a, i, axis), i, a), {"axis": axis},
-           lambda g, i, x, axis=axis: scattered_sum(g, i, x, axis % x.ndim))
-      for a, i, axis in ((A, I1, 1), (A, I2, -1), (V, I2, 0), (V, I1[:0], 0))),
-    *(Case("concatenate", parts, {"axis": axis}, lambda *xs, axis=axis: np.concatenate(xs, axis))
-      for parts, axis in (((B, ONE), 0), ((A, A, A), -1), ((V, V[:0], V[:2]), 0), ((B,), 1))),
-    *(Case("split_part", (np.concatenate(parts, axis), *parts), {"part": i, "axis": axis},
-           lambda g, *xs, i=i, axis=axis: np.split(g, np.cumsum([x.shape[axis] for x in xs])[:-1], axis)[i])
-      for parts, i, axis in (((B, ONE), 1, 0), ((A, A, A), 0, 2), ((V, V[:0], V[:2]), 2, 0))),
-    *(Case("reshape_like", (a, b), {}, lambda g, x: g.reshape(x.shape)) for a, b in ((A, small(4, 6)), (ONE, small(4)))),
-    *(Case("unbroadcast", (a, b), {}, summed_to) for a, b in ((A, ONE), (A, small(3, 1)), (B, B), (V, small(1)), (E, small(3)))),
-    *(Case("broadcast_like", (a.sum(axis, keepdims=k), a), {"axis": axis, "keepdims": k},
-           lambda g, x, axis=axis, k=k: respread(g, x, axis, k))
-      for a, axis, k in ((A, (1,), False), (A, (0, 2), True), (B, None, False), (E, (0,), False))),
-    *(Case("full_like", (a,), {"fill": fill, "dtype": d}, lambda x, fill=fill, d=d: np.full_like(x, fill, dtype=d))
-      for a, fill, d in ((A, 1, None), (E, 0, None), (V, 2.5, "<f4"), (V, 1, "|b1"))),
+    *(
+        Case("take", (a, i), {"axis": axis}, lambda x, i, axis=axis: np.take(x, i, axis))
+        for a, i, axis in ((A, I1, 1), (A, I2, -1), (V, I2, 0), (V, np.array(3), 0), (V, I1[:0], 0))
+    ),
+    *(
+        Case(
+            "scatter_add",
+            (np.take(a, i, axis), i, a),
+            {"axis": axis},
+            lambda g, i, x, axis=axis: scattered_sum(g, i, x, axis % x.ndim),
+        )
+        for a, i, axis in ((A, I1, 1), (A, I2, -1), (V, I2, 0), (V, I1[:0], 0))
+    ),
+    *(
+        Case("concatenate", parts, {"axis": axis}, lambda *xs, axis=axis: np.concatenate(xs, axis))
+        for parts, axis in (((B, ONE), 0), ((A, A, A), -1), ((V, V[:0], V[:2]), 0), ((B,), 1))
+    ),
+    *(
+        Case(
+            "split_part",
+            (np.concatenate(parts, axis), *parts),
+            {"part": i, "axis": axis},
+            lambda g, *xs, i=i, axis=axis: np.split(g, np.cumsum([x.shape[axis] for x in xs])[:-1], axis)[i],
+        )
+        for parts, i, axis in (((B, ONE), 1, 0), ((A, A, A), 0, 2), ((V, V[:0], V[:2]), 2, 0))
+    ),
+    *(
+        Case("reshape_like", (a, b), {}, lambda g, x: g.reshape(x.shape))
+        for a, b in ((A, small(4, 6)), (ONE, small(4)))
+    ),
+    *(
+        Case("unbroadcast", (a, b), {}, summed_to)
+        for a, b in ((A, ONE), (A, small(3, 1)), (B, B), (V, small(1)), (E, small(3)))
+    ),
+    *(
+        Case(
+            "broadcast_like",
+            (a.sum(axis, keepdims=k), a),
+            {"axis": axis, "keepdims": k},
+            lambda g, x, axis=axis, k=k: respread(g, x, axis, k),
+        )
+        for a, axis, k in ((A, (1,), False), (A, (0, 2), True), (B, None, False), (E, (0,), False))
+    ),
+    *(
+        Case("full_like", (a,), {"fill": fill, "dtype": d}, lambda x, fill=fill, d=d: np.full_like(x, fill, dtype=d))
+        for a, fill, d in ((A, 1, None), (E, 0, None), (V, 2.5, "<f4"), (V, 1, "|b1"))
+    ),
     *(Case("row_matrix", (a,), {}, lambda x: x[None] if x.ndim == 1 else x) for a in (V, B)),
     *(Case("col_matrix", (a,), {}, lambda x: x[:, None] if x.ndim == 1 else x) for a in (V, A)),
     Case("of_rank", (B,), {"low": 1, "high": 2, "what": "dot"}, lambda x: x),
-    *(Case("size", (a,), {"axis": axis}, lambda x, axis=axis: np.int64(x.size if axis is None else x.shape[axis]))
-      for a, axis in ((A, None), (A, 1), (E, -2), (V, 0))),
+    *(
+        Case("size", (a,), {"axis": axis}, lambda x, axis=axis: np.int64(x.size if axis is None else x.shape[axis]))
+        for a, axis in ((A, None), (A, 1), (E, -2), (V, 0))
+    ),
 ]
 REDUCED: list[tuple[np.ndarray, tuple[int, ...] | None, bool]] = [
-    (A, None, False), (A, (1,), False), (A, (0,), False), (A, (0, 2), True), (A, (-1,), True), (A, (1, 2), False),
-    (A, (0, 1, 2), False), (V, (0,), False), (V, None, True), (ONE, (0,), False), (ONE, (1,), False), (A, (), False),
+    (A, None, False),
+    (A, (1,), False),
+    (A, (0,), False),
+    (A, (0, 2), True),
+    (A, (-1,), True),
+    (A, (1, 2), False),
+    (A, (0, 1, 2), False),
+    (V, (0,), False),
+    (V, None, True),
+    (ONE, (0,), False),
+    (ONE, (1,), False),
+    (A, (), False),
 ]
 REDUCTIONS = {
-    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "any": np.any, "all": np.all, "argmax": np.argmax,
+    "sum": np.sum,
+    "prod": np.prod,
+    "max": np.max,
+    "min": np.min,
+    "any": np.any,
+    "all": np.all,
+    "argmax": np.argmax,
     "argmin": np.argmin,
 }
 PRODUCTS = [
-    ((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((3,), (5, 3, 4)),
-    ((5, 2, 3), (3,)), ((2, 1, 4, 3), (5, 3, 2)), ((1, 3), (3, 1)), ((0, 3), (3, 4)), ((2, 0), (0, 4)), ((0,), (0,)),
-    ((2, 3), (3, 0)), ((4, 2, 3), (4, 3, 2)),
+    ((3,), (3,)),
+    ((3,), (3, 4)),
+    ((2, 3), (3,)),
+    ((2, 3), (3, 4)),
+    ((5, 2, 3), (3, 4)),
+    ((2, 3), (5, 3, 4)),
+    ((3,), (5, 3, 4)),
+    ((5, 2, 3), (3,)),
+    ((2, 1, 4, 3), (5, 3, 2)),
+    ((1, 3), (3, 1)),
+    ((0, 3), (3, 4)),
+    ((2, 0), (0, 4)),
+    ((0,), (0,)),
+    ((2, 3), (3, 0)),
+    ((4, 2, 3), (4, 3, 2)),
 ]

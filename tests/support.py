@@ -15,12 +15,22 @@ from compiler.variant import Variant
 from symgraph.op import REGISTRY
 
 DTYPES = (
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
 )
 FLOATS = ("float32", "float64")
 
 
-# -- values -------------------------------------------------------------------------------------------------------------
+# -- values ------------------------------------------------------------------------------------------------------------
 
 
 def special(dtype: Any) -> np.ndarray:
@@ -32,15 +42,69 @@ def special(dtype: Any) -> np.ndarray:
     if kind.kind in "iu":
         info = np.iinfo(kind)
         wanted = (
-            info.min, info.min + 1, -129, -128, -7, -3, -2, -1, 0, 1, 2, 3, 5, 7, 8, info.bits - 1, info.bits,
-            info.bits + 1, 127, 255, info.max // 3, info.max // 2 + 1, info.max - 1, info.max,
+            info.min,
+            info.min + 1,
+            -129,
+            -128,
+            -7,
+            -3,
+            -2,
+            -1,
+            0,
+            1,
+            2,
+            3,
+            5,
+            7,
+            8,
+            info.bits - 1,
+            info.bits,
+            info.bits + 1,
+            127,
+            255,
+            info.max // 3,
+            info.max // 2 + 1,
+            info.max - 1,
+            info.max,
         )
         return np.array(sorted({v for v in wanted if info.min <= v <= info.max}), kind)
     info = np.finfo(kind)
     positive = [
-        0.0, info.smallest_subnormal, info.tiny / 3, info.tiny, 1e-30, 1e-8, info.eps, 1e-3, 0.1, 0.5, 1 - info.epsneg, 1,
-        1 + info.eps, 1.5, 2, 2.5, 3, np.pi, 10, 30, 88.7, 100, 104, 709.7, 710, 745, 1e5, 1e10, 1e22, 2 / info.eps,
-        1 / info.eps + 0.5, float(info.max) ** 0.5, info.max, np.inf, np.nan,
+        0.0,
+        info.smallest_subnormal,
+        info.tiny / 3,
+        info.tiny,
+        1e-30,
+        1e-8,
+        info.eps,
+        1e-3,
+        0.1,
+        0.5,
+        1 - info.epsneg,
+        1,
+        1 + info.eps,
+        1.5,
+        2,
+        2.5,
+        3,
+        np.pi,
+        10,
+        30,
+        88.7,
+        100,
+        104,
+        709.7,
+        710,
+        745,
+        1e5,
+        1e10,
+        1e22,
+        2 / info.eps,
+        1 / info.eps + 0.5,
+        float(info.max) ** 0.5,
+        info.max,
+        np.inf,
+        np.nan,
     ]
     with np.errstate(over="ignore"):
         return np.array(positive + [-x for x in positive], kind)
@@ -65,7 +129,7 @@ def pairs(left: np.ndarray, right: np.ndarray) -> list[np.ndarray]:
     return [grid.ravel() for grid in np.meshgrid(left, right, indexing="ij")]
 
 
-# -- comparison ---------------------------------------------------------------------------------------------------------
+# -- comparison --------------------------------------------------------------------------------------------------------
 
 
 def ulps(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -103,10 +167,11 @@ def difference(got: Any, wanted: Any, ulp: float = 0, at: Sequence[Any] = (), sc
         return None
     worst = np.unravel_index(np.argmax(wrong), wrong.shape)
     place = f" at {', '.join(repr(a[worst]) for a in at)}" if at and all(np.shape(a) == wrong.shape for a in at) else ""
-    return f"{got[worst]!r}, NumPy {wanted[worst]!r}{place}: {wrong[worst]:g} ulp, {np.count_nonzero(wrong > ulp)} wrong"
+    count = np.count_nonzero(wrong > ulp)
+    return f"{got[worst]!r}, NumPy {wanted[worst]!r}{place}: {wrong[worst]:g} ulp, {count} wrong"
 
 
-# -- forms --------------------------------------------------------------------------------------------------------------
+# -- forms -------------------------------------------------------------------------------------------------------------
 
 
 class Call(NamedTuple):
@@ -123,7 +188,7 @@ class Call(NamedTuple):
 
 def run_text(function: Any, values: Mapping[str, Any]) -> Any:
     """The answer of a function's printed source, run by Python in place of its last kernel."""
-    what, compiled = function.variants()[-1]
+    _, compiled = function.variants()[-1]
     program = compiled.program
     names = emit_python.namespace()
     exec(emit_python.write(program, compiled.sizes), names)
@@ -136,19 +201,26 @@ def run_text(function: Any, values: Mapping[str, Any]) -> Any:
             flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arrays]
             typed = [
                 b.dtype.type(a) if b.role == "scalar" else a for a, b in zip(flat, program.inputs, strict=False)
-            ] + flat[len(program.inputs):]
+            ] + flat[len(program.inputs) :]
             status = names["kernel"](*typed, *numbers, *map(int, sizes))
         return status or 0, *(number[0] for number in numbers)
 
     text = Variant(
-        compiled.typed, compiled.steps, program, Kernel(entry, compiled.sizes, "", None), list(compiled.steps[-1].outputs)
+        compiled.typed,
+        compiled.steps,
+        program,
+        Kernel(entry, compiled.sizes, "", None),
+        list(compiled.steps[-1].outputs),
     )
     arguments = [convert(node, values[node.name]) for node in function.inputs]
     return function._packed(text.bind(size_values(function.inputs, values))(arguments))
 
 
 def forms(
-    calls: Mapping[str, Call], values: Mapping[str, Any], few: Mapping[str, Any] | None = None, **options: Any,
+    calls: Mapping[str, Call],
+    values: Mapping[str, Any],
+    few: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> dict[str, tuple[Mapping[str, Any], dict[str, Any]]]:
     """The results of every form of the calls: {form: (the values it ran on, {call: result})}.
 

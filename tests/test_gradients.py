@@ -132,16 +132,22 @@ def check(probes: Sequence[Probe], *, kernel: bool, declare: bool, tolerance: fl
     assert not wrong, "\n".join(wrong)
 
 
-# -- elementwise rows ---------------------------------------------------------------------------------------------------
+# -- elementwise rows --------------------------------------------------------------------------------------------------
 
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
-    "pow": [{"exponent": e} for e in (0, 1, 2, 3, 5, -1, 0.5, 2.5)], "cast": [{"dtype": "<f8"}],
+    "pow": [{"exponent": e} for e in (0, 1, 2, 3, 5, -1, 0.5, 2.5)],
+    "cast": [{"dtype": "<f8"}],
 }
 SMOOTH = [op for op in REGISTRY.values() if op.kind == "elementwise" and op.grad != NONE]
 DOMAINS = list(dict.fromkeys(interval for op in SMOOTH for interval in op.domain))
 SHAPES: dict[str, list[tuple[int, ...]]] = {
-    "0-d": [(), (), ()], "1-d": [(5,), (5,), (5,)], "size 1": [(1,), (1,), (1,)], "empty": [(0,), (0,), (0,)],
-    "3-d": [(2, 3, 2), (2, 3, 2), (2, 3, 2)], "broadcast": [(3, 1), (1, 4), (4,)], "number": [(), (3,), ()],
+    "0-d": [(), (), ()],
+    "1-d": [(5,), (5,), (5,)],
+    "size 1": [(1,), (1,), (1,)],
+    "empty": [(0,), (0,), (0,)],
+    "3-d": [(2, 3, 2), (2, 3, 2), (2, 3, 2)],
+    "broadcast": [(3, 1), (1, 4), (4,)],
+    "number": [(), (3,), ()],
     "empty broadcast": [(0, 1), (1, 3), (3,)],
 }
 
@@ -161,7 +167,11 @@ def elementwise(shapes: Sequence[tuple[int, ...]], dtype: Any = np.float64) -> l
 
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_elementwise_rows(shapes: str) -> None:
-    check(elementwise(SHAPES[shapes]), kernel=shapes in ("0-d", "3-d", "broadcast"), declare=shapes in ("0-d", "broadcast"))
+    check(
+        elementwise(SHAPES[shapes]),
+        kernel=shapes in ("0-d", "3-d", "broadcast"),
+        declare=shapes in ("0-d", "broadcast"),
+    )
 
 
 def test_single_precision() -> None:
@@ -170,19 +180,25 @@ def test_single_precision() -> None:
     for dtype in ("float32", "float64"):
         probes = elementwise([(5,), (5,), (5,)], dtype)
         formulas = {p.key: p.symbolic(declare=True)[1:] for p in probes if p.call.row not in ("cast", "float_power")}
-        function = sg.compile(formulas)
         given = {name: x for p in probes for name, x in {**p.values, **p.fixed()}.items()}
-        results[dtype] = function(**{name: given[name] for name in function.signature.names})
+        if dtype == "float32":
+            function = sg.compile(formulas)
+            results[dtype] = function(**{name: given[name] for name in function.signature.names})
+        else:
+            flat, structure = flatten(formulas)
+            results[dtype] = unflatten(structure, iter(interpret(flat, given)))
     wrong = []
     for key in formulas:
         for order in (0, 1):
             for one, two in zip(results["float32"][key][order], results["float64"][key][order], strict=True):
-                if one.dtype != np.float32 or not np.allclose(one, two, rtol=2e-4, atol=2e-4 * max(1, np.abs(two).max())):
+                if one.dtype != np.float32 or not np.allclose(
+                    one, two, rtol=2e-4, atol=2e-4 * max(1, np.abs(two).max())
+                ):
                     wrong.append(f"{key}, order {order + 1}: {one!r}, in float64 {two!r}")
     assert not wrong, "\n".join(wrong)
 
 
-# -- rows on whole arrays -----------------------------------------------------------------------------------------------
+# -- rows on whole arrays ----------------------------------------------------------------------------------------------
 
 
 def whole_arrays() -> list[Probe]:
@@ -237,11 +253,14 @@ def test_no_row_is_left_out() -> None:
     assert tested == {op.name for op in REGISTRY.values() if op.grad != NONE}
 
 
-# -- what is flat -------------------------------------------------------------------------------------------------------
+# -- what is flat ------------------------------------------------------------------------------------------------------
 
 FLAT = {
-    "full_like": {"fill": 1, "dtype": None}, "size": {"axis": None}, "placeholder": None, "constant": None,
-    **dict.fromkeys(("any", "all", "argmax", "argmin"), {"axis": (0,), "keepdims": False}),
+    "full_like": {"fill": 1, "dtype": None},
+    "size": {"axis": None},
+    "placeholder": None,
+    "constant": None,
+    **{row: {"axis": (0,), "keepdims": False} for row in ("any", "all", "argmax", "argmin")},
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift"), None),
 }
 """Parameters of flat rows; None for those that take no floats."""
@@ -291,7 +310,7 @@ def test_integers_have_no_gradients() -> None:
         sg.grad(n * n, [sg.placeholder("x")])
 
 
-# -- kinks --------------------------------------------------------------------------------------------------------------
+# -- kinks -------------------------------------------------------------------------------------------------------------
 
 INF, NAN = math.inf, math.nan
 KINKS: list[tuple[str, Callable[..., Any], list[Any], list[Any]]] = [
@@ -354,7 +373,7 @@ def test_second_derivatives_of_products_with_zeros(data: list[float]) -> None:
         np.testing.assert_allclose(third, [0, 0, 1], rtol=1e-14, atol=1e-14)
 
 
-# -- the values of the book, compiled -----------------------------------------------------------------------------------
+# -- the values of the book, compiled ----------------------------------------------------------------------------------
 # Exact digits are those of unfused arithmetic: fma=False.
 
 
@@ -371,29 +390,33 @@ def compiled(function: Callable[..., Any], count: int, orders: int = 1) -> Any:
 
 
 def goldstein_price(x: Any, y: Any) -> Any:
-    return (1 + (x + y + 1)**2 * (19 - 14*x + 3*x**2 - 14*y + 6*x*y + 3*y**2)) * (
-        30 + (2*x - 3*y)**2 * (18 - 32*x + 12*x**2 + 48*y - 36*x*y + 27*y**2)
+    return (1 + (x + y + 1) ** 2 * (19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2)) * (
+        30 + (2 * x - 3 * y) ** 2 * (18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2)
     )
 
 
 def rosenbrock(x: Any, y: Any) -> Any:
-    return 100 * (y - x**2)**2 + (x - 1)**2
+    return 100 * (y - x**2) ** 2 + (x - 1) ** 2
 
 
 EXACT: list[tuple[str, Callable[..., Any], list[float], list[float]]] = [
     ("square", lambda x: x**2, [10.0], [100, 20]),
-    ("composite", lambda x: np.exp(x**2)**2, [0.5], [1.648721270700128, 3.297442541400256]),
+    ("composite", lambda x: np.exp(x**2) ** 2, [0.5], [1.648721270700128, 3.297442541400256]),
     ("sum of squares", lambda x, y: x**2 + y**2, [2.0, 3.0], [13, 4, 6]),
     ("the same twice", lambda x: x + x, [3.0], [6, 2]),
     ("the same thrice", lambda x: (x + x) + x, [3.0], [9, 3]),
-    ("generations", lambda x: (x**2)**2 + (x**2)**2, [2.0], [32, 64]),
-    ("binomial", lambda x: (x + 3)**2, [1.0], [16, 8]),
+    ("generations", lambda x: (x**2) ** 2 + (x**2) ** 2, [2.0], [32, 64]),
+    ("binomial", lambda x: (x + 3) ** 2, [1.0], [16, 8]),
     ("product", lambda x, y: x * y + 1.0, [3.0, 2.0], [7, 2, 3]),
     ("quotient", lambda x: 3 / x, [2.0], [1.5, -0.75]),
     ("cube", lambda x: x**3, [2.0], [8, 12]),
     ("sphere", lambda x, y: x**2 + y**2, [1.0, 1.0], [2, 2, 2]),
-    ("matyas", lambda x, y: 0.26 * (x**2 + y**2) - 0.48 * x * y, [1.0, 1.0],
-     [0.040000000000000036, 0.040000000000000036, 0.040000000000000036]),
+    (
+        "matyas",
+        lambda x, y: 0.26 * (x**2 + y**2) - 0.48 * x * y,
+        [1.0, 1.0],
+        [0.040000000000000036, 0.040000000000000036, 0.040000000000000036],
+    ),
     ("Goldstein-Price", goldstein_price, [1.0, 1.0], [1876, -5376, 8064]),
     ("Goldstein-Price at its minimum", goldstein_price, [0.0, -1.0], [3, 0, 0]),
     ("Rosenbrock", rosenbrock, [0.0, 2.0], [401, -2, 400]),
@@ -410,7 +433,9 @@ def test_descent_on_rosenbrock() -> None:
     value_and_gradient = compiled(rosenbrock, 2)
     x, y = 0.0, 2.0
     known = {
-        1: (0.002, 1.6), 2: (0.0052759968, 1.2800008), 1_000: (0.6837118569138317, 0.4659526837427042),
+        1: (0.002, 1.6),
+        2: (0.0052759968, 1.2800008),
+        1_000: (0.6837118569138317, 0.4659526837427042),
         50_000: (0.9999999993724021, 0.999999998742293),
     }
     for step in range(1, 50_001):
@@ -428,8 +453,14 @@ def test_newton_by_differentiating_twice() -> None:
         x = float(x - slope_ / curvature)
         trace.append(x)
     assert trace == [
-        2, 1.4545454545454546, 1.1510467893775467, 1.0253259289766978, 1.0009084519430513, 1.0000012353089454,
-        1.000000000002289, 1,
+        2,
+        1.4545454545454546,
+        1.1510467893775467,
+        1.0253259289766978,
+        1.0009084519430513,
+        1.0000012353089454,
+        1.000000000002289,
+        1,
     ]
 
 
@@ -443,8 +474,14 @@ def test_sine_and_its_derivatives() -> None:
 
 def test_tanh_to_eighth_order() -> None:
     wanted = [
-        0.41997434161402614, -0.6397000084492246, 0.6216266807712962, 0.6650910447505024, -5.556893558473722,
-        13.624075441312101, 12.288367894320414, -277.062135603,
+        0.41997434161402614,
+        -0.6397000084492246,
+        0.6216266807712962,
+        0.6650910447505024,
+        -5.556893558473722,
+        13.624075441312101,
+        12.288367894320414,
+        -277.062135603,
     ]
     derivatives = compiled(np.tanh, 1, orders=8)
     np.testing.assert_allclose([float(d) for d in derivatives(1.0)[1:]], wanted, rtol=1e-12)
@@ -459,9 +496,13 @@ def test_double_backprop() -> None:
     assert (value, grads["x"]) == (68, 100)
 
 
-@pytest.mark.parametrize(("terms", "value", "gradient"), [
-    (4, 0.7071064695751781, 0.7071032148228457), (47, 0.7071067811865475, 0.7071067811865475),
-])
+@pytest.mark.parametrize(
+    ("terms", "value", "gradient"),
+    [
+        (4, 0.7071064695751781, 0.7071032148228457),
+        (47, 0.7071067811865475, 0.7071067811865475),
+    ],
+)
 def test_sine_by_its_series(terms: int, value: float, gradient: float) -> None:
     """A Python loop builds the formula: as many terms as the thresholds 1e-4 and 1e-150 leave."""
 

@@ -17,12 +17,20 @@ from symgraph.op import REGISTRY
 from symgraph.types import Opaque, broadcast_shapes, format_shape
 
 BINARY = {
-    name: op.ufunc for name, op in REGISTRY.items()
+    name: op.ufunc
+    for name, op in REGISTRY.items()
     if op.kind == "elementwise" and op.ufunc is not None and op.ufunc.nin == 2
 }
 OPERATORS = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
-    "%": operator.mod, "**": operator.pow, "<": operator.lt, ">=": operator.ge,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+    "<": operator.lt,
+    ">=": operator.ge,
 }
 NUMBERS: list[Any] = [2, 0, 2.5, True, 1]
 
@@ -65,6 +73,7 @@ def test_python_numbers_are_weak(symbol: str, dtype: str) -> None:
         if (symbol, dtype, number) == ("**", "bool", 2):
             continue  # where NumPy's operator gives int8 (it takes the square), and np.power int64
         for flip in (False, True):
+
             def apply(x: Any, flip: bool = flip, number: Any = number) -> Any:
                 return function(number, x) if flip else function(x, number)
 
@@ -85,10 +94,19 @@ def test_numpy_numbers_are_not_weak(dtype: str) -> None:
 
 
 ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": lambda a, b: a + b, "*": lambda a, b: a * b, "/": lambda a, b: b / (a + 1), "**2": lambda a, b: b**2 * a,
-    "chain": lambda a, b: (a * 2 + 1) * b, "power": lambda a, b: b ** (a + 0.5), "less": lambda a, b: a < b,
-    "divided": lambda a, b: (a / 2) * b, "floor": lambda a, b: (a // 2) * b, "max": lambda a, b: np.maximum(a, b),
-    "where": lambda a, b: np.where(b > 1, b, a), "abs": lambda a, b: abs(-a) * b, "sum": lambda a, b: np.sum(b * a),
+    "+": lambda a, b: a + b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: b / (a + 1),
+    "**2": lambda a, b: b**2 * a,
+    "chain": lambda a, b: (a * 2 + 1) * b,
+    "power": lambda a, b: b ** (a + 0.5),
+    "less": lambda a, b: a < b,
+    "divided": lambda a, b: (a / 2) * b,
+    "floor": lambda a, b: (a // 2) * b,
+    "max": lambda a, b: np.maximum(a, b),
+    "where": lambda a, b: np.where(b > 1, b, a),
+    "abs": lambda a, b: abs(-a) * b,
+    "sum": lambda a, b: np.sum(b * a),
     "equal": lambda a, b: np.equal(a, b),
 }
 
@@ -122,7 +140,8 @@ def test_numbers_alone() -> None:
     function = sg.compile([a + b, a / b, a // b, a % b, a**2, a < b])
     for values in ((7, 2), (7.0, 2), (7, 2.0), (-7, 2), (7.5, -2.0)):
         x, y = map(np.asarray, values)
-        for got, wanted in zip(function(a=values[0], b=values[1]), (x + y, x / y, x // y, x % y, x**2, x < y), strict=True):
+        results = function(a=values[0], b=values[1])
+        for got, wanted in zip(results, (x + y, x / y, x // y, x % y, x**2, x < y), strict=True):
             assert difference(got, wanted) is None, values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def elementwise(
     name: str,
     ufunc: np.ufunc,
     *,
-    grad: tuple[GradRule | None, ...] | str,
+    grad: tuple[GradRule | None, ...] | Literal["flat"],
     scalar: Callable[..., Any],
     onnx: str,
     domain: tuple[tuple[float, float], ...],
@@ -54,7 +54,7 @@ def elementwise(
             grad=grad,
             lower=scalar,
             onnx=onnx,
-            domain=domain,  # type: ignore[arg-type]
+            domain=domain,
             infer=infer or infer_like(ufunc, keeps_weak=keeps_weak, name=name),
             symbol=symbol,
             traits=frozenset(traits),
@@ -295,8 +295,8 @@ def _scalar_fixed_pow(m: Any, x: Any, *, exponent: float) -> Any:
     return m.ipow(x, m.const(exponent, x))
 
 
-pow: Op = register(
-    Op(  # noqa: A001  (the language's name for x ** 2)
+pow: Op = register(  # noqa: A001  (the language's name for x ** 2)
+    Op(
         name="pow",
         kind="elementwise",
         onnx="Pow",
@@ -951,6 +951,6 @@ def operand_dtypes(op: Op, types: Sequence[ArrayType], out: ArrayType, params: A
     if op in COMPARISONS and any(t.weak for t in types) and all(d.kind in "iu" for d in given):
         # a Python integer is compared by its value, also where the other dtype cannot hold it
         return tuple(np.dtype(np.int64 if d.kind == "i" else np.uint64) for d in given)
-    wanted = loop_dtypes(op.ufunc, tuple((t.dtype, t.weak) for t in types))[: len(types)]  # type: ignore[misc]
+    wanted = loop_dtypes(op.ufunc, tuple((t.dtype, t.weak) for t in types))[: len(types)]
     # NumPy asks for the signs of small integers in float16, which kernels have not; float32 holds them as well
     return tuple(np.dtype(np.float32) if d == np.float16 and out.dtype != d else d for d in wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def reduction(
     impl: Callable[..., Any],
     *,
     reducer: Reducer,
-    grad: tuple[GradRule] | str,
+    grad: tuple[GradRule] | Literal["flat"],
     onnx: str,
     dtype: Callable[[np.dtype[Any]], np.dtype[Any]],
 ) -> Op:
@@ -71,7 +71,7 @@ def reduction(
             infer=infer,
             lower=reducer,
             onnx=onnx,
-            domain=ANY,  # type: ignore[arg-type]
+            domain=ANY,
         )
     )
 
