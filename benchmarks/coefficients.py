@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from mpmath import exp, linspace, log, lu_solve, matrix, mp, mpf, pi, sqrt
+from mpmath import asin, atan, cbrt, erfc, exp, linspace, log, lu_solve, matrix, mp, mpf, pi, sqrt
 
 mp.dps = 100
 Function = Callable[[Any], Any]
@@ -138,6 +138,18 @@ def even(function: Function, *known: Any) -> Function:
     return lambda z: quotient(sqrt(abs(z)))
 
 
+def minus_log_erfc(dtype: str) -> Function:
+    """-log(erfc(x)) / x, less what its value at 0, 2 / sqrt(pi), loses to rounding."""
+    start = 2 / sqrt(pi)
+    return lambda x: -log(erfc(x)) / x - (start - rounded(start, dtype))
+
+
+def scaled_erfc(t: Any) -> Any:
+    """(1 + 2 x) exp(x**2) erfc(x) at t = (x - 4) / (x + 4)."""
+    x = 4 * (1 + mpf(t)) / (1 - mpf(t))
+    return (1 + 2 * x) * exp(x**2) * erfc(x)
+
+
 HALF_LN2 = log(2) / 2 * mpf("1.0005")
 LARGEST_S = (sqrt(mpf(2)) - 1) / (sqrt(mpf(2)) + 1) * mpf("1.0005")
 
@@ -172,6 +184,22 @@ TABLES: dict[str, Fit | Parts | Bits] = {
     "SIN_32": Fit(even(mp.sin, 0, 1, 0), lambda z: z / mp.sinc(sqrt(abs(z))), 0, (pi / 2 + mpf("1e-2")) ** 2, 3, "float32"),
     "TAN": Fit(even(mp.tan, 0, 1, 0), lambda z: z, 0, (pi / 4 + mpf("1e-6")) ** 2, 14),
     "TAN_32": Fit(even(mp.tan, 0, 1, 0), lambda z: z, 0, (pi / 4 + mpf("1e-2")) ** 2, 6, "float32"),
+    # erf(x) = -expm1(-x p(x)); erfc(x) = exp(-x**2) p(t) / (1 + 2 x), t = (x - 4) / (x + 4)
+    # the first coefficient is 2 / sqrt(pi) in two parts, of which p has the first
+    "ERF_START": Parts(lambda _: 2 / sqrt(pi), 2),
+    "ERF_START_32": Parts(lambda _: 2 / sqrt(pi), 2, "float32"),
+    "ERF": Fit(minus_log_erfc("float64"), lambda x: x * erfc(x) / mp.erf(x), mpf("1e-20"), 6, 25),
+    "ERF_32": Fit(minus_log_erfc("float32"), lambda x: x * erfc(x) / mp.erf(x), mpf("1e-20"), 4, 12, "float32"),
+    "ERFC": Fit(scaled_erfc, lambda t: 1 / scaled_erfc(t), -1, mpf("23.6") / mpf("31.4"), 24),
+    # log(1 + f) = 2 s + s (2/3 z + z**2 p(z))
+    "TWO_THIRDS": Parts(lambda _: mpf(2) / 3, 2),
+    "LN2_SHORT": Parts(lambda _: log(2), 2, "float64", 42),
+    "POW": Fit(even(lambda s: 2 * mp.atanh(s), 0, 2, 0, mpf(2) / 3, 0), lambda z: z**2 / 2, 0, LARGEST_S**2, 6),
+    # v**(-1/3), to 9 bits
+    "CBRT": Fit(lambda v: 1 / cbrt(v), cbrt, 1, 8, 6),
+    # asin(x) = x + x z p(z), atan(x) = x + x z p(z), z = x**2
+    "ASIN": Fit(even(asin, 0, 1, 0), lambda z: z, 0, 0.25, 12),
+    "ATAN": Fit(even(atan, 0, 1, 0), lambda z: z / (1 - z / 3 + z**2 / 8), 0, 1, 20),
     # 2/pi = sum of piece[k] 2**(-53 (k - 1)), 53 bits each; the first is 0, for small exponents
     "TWO_OVER_PI": Bits(lambda _: 2 / pi, 53, 23),
 }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compiler.program import Note, Recorder, S, Statement
-from compiler.vector_math import exponential, hyperbolic, logarithm, trigonometric
+from compiler.vector_math import error, exponential, hyperbolic, inverse, logarithm, power, trigonometric
 
 
 class Function(NamedTuple):
@@ -38,6 +38,17 @@ FUNCTIONS: dict[str, Function] = {
     "sinh": Function(hyperbolic.sinh),
     "cosh": Function(hyperbolic.cosh),
     "tanh": Function(hyperbolic.tanh),
+    "erf": Function(error.erf),
+    "erfc": Function(error.erfc),
+    "pow": Function(power.pow),
+    "cbrt": Function(power.cbrt),
+    "asin": Function(inverse.asin),
+    "acos": Function(inverse.acos),
+    "atan": Function(inverse.atan),
+    "atan2": Function(inverse.atan2),
+    "asinh": Function(inverse.asinh),
+    "acosh": Function(inverse.acosh),
+    "atanh": Function(inverse.atanh),
     "sin": Function(trigonometric.sin, trigonometric.far_sin, trigonometric.LIMIT),
     "cos": Function(trigonometric.cos, trigonometric.far_cos, trigonometric.LIMIT),
     "tan": Function(trigonometric.tan, trigonometric.far_tan, trigonometric.LIMIT),

@@ -35,8 +35,20 @@ def format_of(x: S) -> Format:
     return DOUBLE if x.bits == 64 else SINGLE
 
 
+LONG = 10
+"""Coefficients from which a polynomial is summed as an even and an odd one: half the latency for one operation more."""
+
+
 def polynomial(m: Recorder, x: S, coefficients: Sequence[float]) -> S:
     """The sum of ``coefficients[k] * x**k``, by Horner's rule with fused steps."""
+    if len(coefficients) >= LONG:
+        square = x * x
+        even, odd = (_horner(m, square, coefficients[k::2]) for k in (0, 1))
+        return m.fma(odd, x, even)
+    return _horner(m, x, coefficients)
+
+
+def _horner(m: Recorder, x: S, coefficients: Sequence[float]) -> S:
     value = m.const(coefficients[-1], x)
     for c in reversed(coefficients[:-1]):
         value = m.fma(value, x, m.const(c, x))

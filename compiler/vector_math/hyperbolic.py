@@ -42,12 +42,12 @@ def power(m: Recorder, shifted: S) -> S:
     return m.bitcast(m.shl(bits(m, shifted), f.fraction), f.float)
 
 
-def scaled_expm1(m: Recorder, x: S, halvings: int, exact: bool = False) -> S:
-    """expm1(x) / 2**halvings; if `exact`, rounded nearly once."""
+def scaled_expm1(m: Recorder, x: S, halvings: int, exact: bool = False, low: S | None = None) -> S:
+    """expm1(x + low) / 2**halvings; if `exact`, rounded nearly once."""
     p = reduce(m, x, format_of(x).bias - halvings)
     scale = power(m, p.shifted)
     quadratic = polynomial(m, p.r, (0.5, *(t.EXP if x.bits == 64 else t.EXP_32)))
-    small = m.fma(p.r * p.r, quadratic, p.low)
+    small = m.fma(p.r * p.r, quadratic, p.low if low is None else p.low + low)
     whole = scale - 0.5**halvings
     large = m.fma(scale, p.r, whole)
     if exact:
