@@ -1,0 +1,93 @@
+"""Measurements in processes of their own, so that a library that hangs or crashes costs its own numbers only."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SETTINGS_TAKEN_OUT = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Settings of the environment that would keep NumPy's matrix products from using the processor."""
+
+Say = Callable[[str], None]
+"""What a measurement calls with the name of what it begins."""
+
+
+class Answer(NamedTuple):
+    """What a process left: its result, or what it was at, and what happened."""
+
+    result: Any
+    at: str = ""
+    reason: str = ""
+
+
+@contextmanager
+def fresh_settings() -> Iterator[None]:
+    """The environment for processes: caches of compiled code are empty, so that compile times are cold ones."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in SETTINGS_TAKEN_OUT:
+            os.environ.pop(name, None)
+        os.environ["PYTENSOR_FLAGS"] = f"base_compiledir={Path(folder) / 'pytensor'}"
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "torch")
+        os.environ["SYMGRAPH_CACHE_DIR"] = str(Path(folder) / "symgraph")
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def ask(task: Callable[..., Any], arguments: tuple[Any, ...], limit: float, say: Say) -> Answer:
+    """``task(say, *arguments)`` in a new process, for at most `limit` seconds.
+
+    Where the time is up, `at` is what took longest; where the process died, what it had begun last.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    with ours, fresh_settings():
+        process = context.Process(target=_work, args=(theirs, task, arguments))
+        process.start()
+        theirs.close()
+        try:
+            return _listen(ours, limit, say)
+        finally:
+            process.kill()
+            process.join()
+
+
+def _work(theirs: Connection, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    result = task(lambda name: theirs.send(("begins", name)), *arguments)
+    theirs.send(("result", result))
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _listen(ours: Connection, limit: float, say: Say) -> Answer:
+    began: list[tuple[str, float]] = [("the start", time.monotonic())]
+    end = began[0][1] + limit
+    while ours.poll(max(0.0, end - time.monotonic())):
+        try:
+            kind, content = ours.recv()
+        except EOFError:
+            return Answer(None, began[-1][0], "the process died")
+        if kind == "result":
+            return Answer(content)
+        began.append((content, time.monotonic()))
+        say(content)
+    ends = [*(start for _, start in began[1:]), end]
+    longest = max(range(len(began)), key=lambda k: ends[k] - began[k][1])
+    return Answer(None, began[longest][0], f"more than {limit:g} s")

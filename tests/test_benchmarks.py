@@ -1,0 +1,229 @@
+"""The benchmark: what it compares is equal, and what it writes is whole. Times are not judged."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from benchmarks import processes, report
+from benchmarks.__main__ import COMPILERS, chosen, main, problems
+from benchmarks.competitors import COMPETITORS, Text, find, text_functions
+from benchmarks.measure import best_times, difference
+from benchmarks.workloads import WORKLOADS, Workload, chain_of
+
+ROWS = r"^Goldstein|^exp·sin\+tanh, v.* 1,000$|chain of 10 |logistic|digits|softmax|layer"
+OWN = ["symgraph compiled", "symgraph eager", "NumPy"]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("benchmarks")
+    assert main(["--quick", "--peers", "none", "--rows", ROWS, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_the_numbers_are_whole(out: Path) -> None:
+    data = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert [row["title"].split(",")[0] for row in data["rows"]] == [
+        "Goldstein-Price of two floats", "exp·sin+tanh", "chain of 10 operations", "logistic regression",
+        "digits network", "softmax", "layer norm",
+    ]  # fmt: skip
+    assert data["columns"] == OWN
+    assert data["versions"]["numpy"] == np.__version__
+    for row in data["rows"]:
+        for name in OWN:
+            result = row["results"][name]
+            assert 0 < result["seconds"] < math.inf
+            assert result["difference"] <= 1e-12
+            assert not result["failure"]
+        assert row["results"]["symgraph compiled"]["compile_seconds"] > 0
+        assert row["results"]["NumPy"]["break_even"] is None
+
+
+def test_the_report_has_every_row(out: Path) -> None:
+    text = (out / "results.md").read_text(encoding="utf-8")
+    data = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert "these times mean nothing" in text
+    for row in data["rows"]:
+        assert text.count(f"| {row['title']} ") == 4
+    picture = ElementTree.parse(out / "results.svg").getroot()
+    assert len(picture.findall("{http://www.w3.org/2000/svg}rect")) == 1 + 3 * len(data["rows"])
+
+
+@pytest.mark.parametrize("workload", [w for w in WORKLOADS if w.wrt], ids=lambda w: w.title)
+def test_references_by_hand(workload: Workload) -> None:
+    arguments = workload.inputs(True, "float64")
+    value, *gradients = workload.reference(arguments)
+    np.testing.assert_allclose(value, workload.formula(np, *arguments.values()), rtol=1e-12)
+    rng, h = np.random.default_rng(1), 1e-6
+    for name, gradient in zip(workload.wrt, gradients, strict=True):
+        direction = rng.normal(size=np.shape(arguments[name]))
+        ahead, behind = (
+            np.sum(workload.formula(np, *{**arguments, name: arguments[name] + s * h * direction}.values()))
+            for s in (1, -1)
+        )
+        expected = (ahead - behind) / (2 * h)
+        assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def test_titles_and_names_are_unique() -> None:
+    assert len({w.title for w in WORKLOADS}) == len(WORKLOADS)
+    assert len({c.name for c in COMPETITORS}) == len(COMPETITORS)
+    for competitor in COMPETITORS:
+        if competitor.eager:
+            assert find(competitor.eager).name == competitor.eager
+    assert {find(name).name for name in COMPILERS} == set(COMPILERS)
+
+
+@pytest.mark.parametrize("title", ["a·b+1 of two floats", "exp·sin+tanh, 1,000"])
+def test_formulas_as_text(title: str) -> None:
+    workload = next(w for w in WORKLOADS if w.title == title)
+    arguments = workload.inputs(True, "float64")
+    text = workload.formula(text_functions(), *map(Text, arguments)).text
+    found = eval(text, {"exp": np.exp, "sin": np.sin, "tanh": np.tanh, **arguments})
+    np.testing.assert_array_equal(found, workload.formula(np, *arguments.values()))
+
+
+def test_text_keeps_the_order_of_operands() -> None:
+    a = Text("a")
+    for formula in (lambda x: 7.0 - x, lambda x: x - 7.0, lambda x: 7.0 / x, lambda x: x**2, lambda x: -x * 2):
+        assert eval(formula(a).text, {"a": 3.0}) == formula(3.0)
+
+
+def test_difference() -> None:
+    reference = [np.array([1.0, -4.0]), np.array(0.0)]
+    assert difference([[1.0, -4.0], 0.0], reference) == 0
+    assert difference([[2.0, -4.0], 0.0], reference) == 0.25
+    assert difference([[1.0, -4.0], 0.5], reference) == 0.5
+    assert difference([[math.nan, -4.0], 0.0], reference) == math.inf
+    assert difference([[1.0, -4.0]], reference) == math.inf
+    assert difference([[1.0], 0.0], reference) == math.inf
+
+
+def test_competitors_take_turns() -> None:
+    order: list[str] = []
+    best = best_times(
+        order.append, {"one": lambda: time.sleep(0.02), "two": lambda: time.sleep(0.02)}, 0.0, 3, 0.0
+    )  # fmt: skip
+    assert order == ["one", "two"] * 3
+    assert set(best) == {"one", "two"}
+
+
+def result(seconds: float | None = None, compile_seconds: float | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "seconds": seconds, "compile_seconds": compile_seconds, "break_even": None, "difference": None, "note": "",
+        "failure": "", **more,
+    }  # fmt: skip
+
+
+def test_break_even() -> None:
+    results = {"eager": result(3e-3), "fast": result(1e-3, 1.0), "slow": result(5e-3, 1.0), "plain": result(1e-3)}
+    assert report.break_even(results, "eager", "fast") == 500
+    assert report.break_even(results, "eager", "slow") == math.inf
+    assert report.break_even(results, "eager", "plain") is None
+    assert report.break_even(results, "", "fast") is None
+
+
+def made(**results: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "columns": list(results), "dtype": "float64", "quick": False, "rows": [{"title": "row", "results": results}],
+        "command": "python -m benchmarks", "machine": "a machine", "versions": {"numpy": "2"}, "load": (0.0, 0.0),
+    }  # fmt: skip
+
+
+def test_wrong_results_and_failures_of_ours_are_problems() -> None:
+    good = result(1e-3, difference=1e-15)
+    assert problems(made(peer=good)) == []
+    assert problems(made(peer=result(1e-3, difference=1e-3))) == ["row: peer differs from the reference by 1.0e-03"]
+    assert problems(made(peer=result(1e-3, difference=math.nan))) == ["row: peer differs from the reference by nan"]
+    assert problems(made(peer=result(failure="it broke"))) == []
+    assert problems(made(NumPy=result(failure="it broke"))) == ["row: NumPy: it broke"]
+
+
+def test_the_best_peer_and_failures_are_told() -> None:
+    data = made(**{
+        "symgraph compiled": result(2e-6), "NumPy": result(1e-6), "JAX": result(8e-6), "torch": result(4e-6),
+        "heyoka": result(failure="it broke"),
+    })  # fmt: skip
+    text = report.markdown(data)
+    assert "2.00 (torch)" in text
+    assert "**1.00**" in text
+    assert "Geometric mean of the last column: 2.00." in text
+    assert "- row: heyoka: it broke" in text
+
+
+def hang(say: processes.Say) -> None:
+    say("quick one")
+    say("slow one")
+    time.sleep(60)
+
+
+def crash(say: processes.Say) -> None:
+    say("crasher")
+    os._exit(3)
+
+
+def answer(say: processes.Say, number: int) -> dict[str, Any]:
+    return {"number": number, "core type": os.environ.get("OPENBLAS_CORETYPE")}
+
+
+def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    told: list[str] = []
+    assert processes.ask(answer, (7,), 60.0, told.append).result == {"number": 7, "core type": None}
+    assert processes.ask(crash, (), 60.0, told.append)[1:] == ("crasher", "the process died")
+    late = processes.ask(hang, (), 8.0, told.append)
+    assert late[1:] == ("slow one", "more than 8 s")
+    assert told == ["crasher", "quick one", "slow one"]
+    assert os.environ["OPENBLAS_CORETYPE"] == "Prescott"
+
+
+def test_compile_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "--peers", "none", "--sizes", "2,9", "--out", str(tmp_path)]) == 0
+    data = json.loads((tmp_path / "compile.json").read_text(encoding="utf-8"))
+    for cell in data["competitors"]["symgraph compiled"].values():
+        assert cell["seconds"] > 0
+        assert cell["peak"] > 0
+        assert cell["difference"] <= 1e-12
+    assert "| symgraph compiled |" in capsys.readouterr().out
+    assert (tmp_path / "compile.md").exists()
+
+
+def test_who_exceeds_the_limit_is_not_asked_again(tmp_path: Path) -> None:
+    assert main(["compile", "--peers", "none", "--sizes", "2,9", "--limit", "0.01", "--out", str(tmp_path)]) == 0
+    data = json.loads((tmp_path / "compile.json").read_text(encoding="utf-8"))
+    cells = data["competitors"]["symgraph compiled"]
+    assert (cells["2"]["note"], cells["9"]["note"]) == ("more than 0.01 s", "–")
+
+
+def test_chains_of_numbers_and_of_arrays() -> None:
+    numbers, arrays = chain_of(6), chain_of(6, 5)
+    a, b = numbers.inputs(False, "float64").values()
+    assert numbers.formula(np, a, b) == np.sin((np.sin(a * b) + a) * b) + a
+    assert {v.shape for v in arrays.inputs(False, "float64").values()} == {(5,)}
+    assert {v.dtype for v in arrays.inputs(False, "float32").values()} == {np.dtype("float32")}
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(SystemExit, match="no row matches 'nonsense'; there are:\n  a·b"):
+        main(["--rows", "nonsense", "--peers", "none"])
+    with pytest.raises(SystemExit, match="there is no peer 'nonsense'; there are jax, pytensor"):
+        chosen("nonsense")
+
+
+def test_missing_peers_are_named_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import __main__ as command
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    present, missing = chosen(None)
+    assert [c.name for c in present] == OWN
+    command.install_hint(missing)
+    assert capsys.readouterr().err == ("not installed: pip install jax pytensor torch heyoka casadi autograd numexpr\n")
