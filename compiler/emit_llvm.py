@@ -112,6 +112,8 @@ class Body:
         """Whether all may run again, where an argument was found to be far out."""
         self.watched: set[str] = set()
         """The types of the arguments that are looked at for that."""
+        self.far: dict[str, list[str]] = {}
+        """By type, whether arguments met since the start of this level of loops were far."""
         self.lines: list[str] = []
         self.count = 0
 
@@ -159,12 +161,21 @@ class Body:
         return self.let(f"fcmp ogt {type_} {self.math('fabs', type_, [x])}, {limit}")
 
     def watch(self, name: str, type_: str, x: str) -> None:
-        """Remember whether any argument was far, in an integer as wide as the number so that this vectorises."""
+        """Remember whether an argument was far."""
         self.watched.add(type_)
-        integer = "i64" if type_ == "double" else "i32"
-        seen = self.let(f"sext i1 {self.is_far(name, type_, x)} to {integer}")
-        known = self.let(f"load {integer}, ptr %far.{type_}")
-        self.do(f"store {integer} {self.let(f'or {integer} {known}, {seen}')}, ptr %far.{type_}")
+        self.far.setdefault(type_, []).append(self.is_far(name, type_, x))
+
+    def end_watch(self) -> None:
+        """Note what was remembered, in an integer as wide as the numbers so that this vectorises, at the end of a level."""
+        for type_, flags in self.far.items():
+            while len(flags) > 1:  # in pairs: long chains take the vectoriser quadratic time
+                pairs = [self.let(f"or i1 {a}, {b}") for a, b in zip(flags[::2], flags[1::2], strict=False)]
+                flags = pairs + flags[len(flags) & ~1:]
+            integer = "i64" if type_ == "double" else "i32"
+            known = self.let(f"load {integer}, ptr %far.{type_}")
+            new = self.let(f"or {integer} {known}, {self.let(f'sext i1 {flags[0]} to {integer}')}")
+            self.do(f"store {integer} {new}, ptr %far.{type_}")
+        self.far = {}
 
     def counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
         """A counting loop; the counter is %name."""
@@ -270,6 +281,18 @@ def elementary(module: Module, name: str, type_: str, arguments: int, inline: bo
     return define(function, "#4", body.lines)
 
 
+INLINE = 1500
+"""Statements of elementary functions up to which a region takes them in: each costs 0.2 ms of compile time."""
+
+
+def inlines(items: Sequence[Item]) -> bool:
+    """Whether a region takes in the elementary functions it calls."""
+    return sum(
+        len(vector_math.record(s.name, s.dtype, len(s.args)).body)
+        for s in walk(items) if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS
+    ) <= INLINE
+
+
 def repeatable(items: Sequence[Item]) -> bool:
     """Whether statements give the same when they run a second time, whatever they computed at the first."""
     read: set[Buffer] = set()
@@ -353,7 +376,7 @@ done:
     return body.let(f"call {type_} @{name}({type_} {args[0]}, {type_} {args[1]})")
 
 
-# -- regions --------------------------------------------------------------------------------------------------------------
+# -- regions -----------------------------------------------------------------------------------------------------------
 
 
 def has_loops(region: Region) -> bool:
@@ -367,7 +390,7 @@ class RegionWriter:
     def __init__(self, module: Module, region: Region, name: str, inline: bool = True) -> None:
         self.module, self.region, self.name = module, region, name
         self.loops = has_loops(region)
-        self.body = Body(module, inline and self.loops, repeatable(region.items))
+        self.body = Body(module, inline and self.loops and inlines(region.items), repeatable(region.items))
         self.values: dict[int, str] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
         self.parameters: dict[Buffer, str] = {}
@@ -434,6 +457,7 @@ class RegionWriter:
         return "\n".join([f"\ndefine internal {result} @{name}({parameters}) {attribute} {{", "entry:", *lines, "}"])
 
     def _items(self, items: Sequence[Item]) -> None:
+        outer, self.body.far = self.body.far, {}
         for item in items:
             if isinstance(item, Loop):
                 self._loop(item)
@@ -441,6 +465,8 @@ class RegionWriter:
                 self._tiles(item)
             else:
                 self._statement(item)
+        self.body.end_watch()
+        self.body.far = outer
 
     def _loop(self, loop: Loop) -> None:
         body = self.body
@@ -601,7 +627,7 @@ class RegionWriter:
         body.do(f"store i64 {body.let(f'select i1 {better}, i64 {number}, i64 {at}')}, ptr %pos{k}")
 
 
-# -- products ---------------------------------------------------------------------------------------------------------------
+# -- products ----------------------------------------------------------------------------------------------------------
 
 BLAS_FROM = 8192
 """Multiplications from which a product goes to the library."""
@@ -771,7 +797,7 @@ exit:
     return name
 
 
-# -- the kernel -----------------------------------------------------------------------------------------------------------------
+# -- the kernel --------------------------------------------------------------------------------------------------------
 
 
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:

@@ -130,9 +130,10 @@ def _quarter_turns(m: Recorder, x: S) -> list[S]:
     for k, piece in enumerate(_pieces(m, index, x)):
         scaled = y * 2.0 ** (53 - 53 * k)
         high = scaled * piece
-        terms.append(_modulo(m, high, 4.0))
-        terms.append(_modulo(m, m.fma(scaled, piece, -high), 4.0))
-    first, *rest = _distil(_distil(terms))
+        terms += [high, m.fma(scaled, piece, -high)]
+    # from the fourth on they are below 4, and the last has no bit that counts
+    terms = [_modulo(m, term, 4.0) for term in terms[:3]] + terms[3:-1]
+    first, *rest = _distil(terms)
     return [_modulo(m, first, 4.0), *rest]
 
 
