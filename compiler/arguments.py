@@ -51,8 +51,10 @@ class Signature:
             ArgumentError: one is missing, unknown, given twice, or may not be positional.
         """
         if len(args) + len(kwargs) == len(self.names) and (self.positional or not args):
+            if not kwargs:
+                return list(args)
             try:
-                return [*args, *[kwargs[name] for name in self.names[len(args) :]]]
+                return [*args, *map(kwargs.__getitem__, self.names[len(args) :])]
             except KeyError:
                 pass
         raise self._misfit(args, kwargs)
@@ -105,9 +107,12 @@ def key_of(values: Iterable[Any]) -> tuple[Any, ...]:
     key: list[Any] = []
     for value in values:
         kind = type(value)
-        if kind is np.ndarray:
+        if kind is float:
+            key.append(kind)
+        elif kind is np.ndarray:
             flags = value.flags
-            key.append((value.dtype, value.shape) if flags.c_contiguous and flags.aligned else None)
+            fits = flags.carray or (flags.c_contiguous and flags.aligned)  # the first says "and writable", in one step
+            key.append((value.dtype, value.shape) if fits else None)
         elif kind is int:
             key.append(kind if -(2**63) <= value < 2**63 else None)
         else:

@@ -476,9 +476,9 @@ COMPILED: dict[str, Case] = {
     "wrt an inner node": Case(lambda: sg.compile(a + b, wrt=[a + b]), ArgumentError, ("got a + b",)),
     "wrt integers": Case(lambda: sg.compile(i.sum() * a, wrt=[i]), GradientError, ("i is int64", "no gradient")),
     "two of one name": Case(
-        lambda: sg.compile(a + sg.placeholder("a", dtype="float32")),
+        lambda: sg.compile(sg.placeholder("twofold") + sg.placeholder("twofold", dtype="float32")),
         ArgumentError,
-        ("two placeholders are named 'a'", "any (test_errors.py:", "float32 (test_errors.py:", "another name"),
+        ("two placeholders are named 'twofold'", "any (test_errors.py:", "float32 (test_errors.py:", "another name"),
     ),
     "float16": Case(
         lambda: sg.compile(sg.placeholder("h", dtype="float16") + 1),

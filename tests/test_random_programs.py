@@ -23,6 +23,7 @@ import pytest
 import symgraph as sg
 from compiler import Function, interpret
 from compiler.arguments import argument_type, convert, size_values
+from compiler.passes.simplify import RULES
 from compiler.variant import Variant
 from symgraph.errors import CompileError, SymbolError, SymgraphError
 
@@ -589,15 +590,15 @@ def variant_of(function: Function, data: Mapping[str, Any]) -> Variant:
 def check_gradients(program: Program, functions: Mapping[Any, Any]) -> None:
     """Gradients of the sum of all results: one kernel against backward on Variables."""
     data = program.data(BASE)
-    boxes = variables(program, data)
-    results = [r for r in program.run(boxes) if isinstance(r, sg.Variable) and r.dtype.kind == "f"]
     wanted = [n for n, v in data.items() if v.dtype.kind == "f"]
-    if not results or not wanted:
-        return
+    boxes = variables(program, data)
+    total = sg.Variable(np.array(0.0))
     with np.errstate(all="ignore"):
-        total = sg.Variable(np.array(0.0))
-        for result in results:
-            total = total + np.sum(result)
+        for result in program.run(boxes):
+            if isinstance(result, sg.Variable) and result.dtype.kind == "f":
+                total = total + np.sum(result)
+        if not wanted or total.creator is None:
+            return
         total.backward()
     expected = []
     for name in wanted:
@@ -664,6 +665,23 @@ def run_seed(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(PROGRAMS))
 def test_all_forms_of_a_program_agree(seed: int) -> None:
     run_seed(seed)
+
+
+def test_a_wrong_rewrite_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def positive(node: sg.Expr) -> sg.Expr:
+        """abs(x) -> x"""
+        return node.args[0]
+
+    inputs = (Input("v0", ("n", "m"), "float64", False),)
+    lines = (Line("v1", "v0 * 2", ("v0",), EXACT), Line("v2", "abs(v1)", ("v1",), EXACT))
+    program = Program(0, inputs, lines, ("v1", "v2"), {"v0": GIVEN, "v1": EXACT, "v2": EXACT})
+    campaign(program)
+    monkeypatch.setitem(RULES, "abs", (positive,))
+    with pytest.raises(DifferenceError, match="kernel: v2 is"):
+        campaign(program)
+    script = program.cut(["v2"]).text(BASE, "named")
+    assert "v0 = sg.placeholder('v0', ('n', 'm'), 'float64')\nv1 = v0 * 2\nv2 = abs(v1)" in script
+    exec(script.replace("print(", "str("), {})  # the script that a failure prints can be run
 
 
 def main() -> int:
