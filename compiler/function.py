@@ -231,17 +231,19 @@ class Function:
 
     def _plan(self, way: Way, names: tuple[str, ...]) -> Plan:
         """The outputs for a way of calling; gradients share one graph with the value."""
-        with _lock:
-            found = self._plans.get((way, names))
-            if found is None:
-                by_name = dict(zip(self.signature.names, self.inputs, strict=True))
-                targets = [by_name[name] for name in names]
-                grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
-                inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
-                found = self._plans[way, names] = Plan(
-                    (*self.outputs, *grads), inputs, targets, way.what != GRAD, self.options
-                )
+        found = self._plans.get((way, names))
+        if found is None:
+            with _lock:
+                found = self._plans.get((way, names)) or self._planned(way, names)
+                self._plans[way, names] = found
         return found
+
+    def _planned(self, way: Way, names: tuple[str, ...]) -> Plan:
+        by_name = dict(zip(self.signature.names, self.inputs, strict=True))
+        targets = [by_name[name] for name in names]
+        grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
+        inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
+        return Plan((*self.outputs, *grads), inputs, targets, way.what != GRAD, self.options)
 
     def _gradients(self, targets: Sequence[Expr], cotangent: bool) -> list[Expr]:
         """The gradients of the floating-point outputs, in the order of `targets`."""

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import compiler.function
 import symgraph as sg
 from compiler import interpret
 
@@ -105,6 +106,28 @@ def test_the_first_call_of_one_function_from_many_threads() -> None:
     results = together(8, lambda number: (f(a=0.0, b=float(number)), f.grad(a=0.0, b=float(number))["b"]))
     assert results == [(float(number), 1.0) for number in range(8)]
     assert len(f.variants()) == 2
+
+
+def test_calls_do_not_wait_while_another_function_is_compiled() -> None:
+    f = sg.compile(x * 3)
+    f(x=np.ones(2))
+    f.grad(x=np.ones(2))
+    held, done = threading.Event(), threading.Event()
+
+    def compiling() -> None:
+        with compiler.function._lock:
+            held.set()
+            done.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(compiling)
+        assert held.wait(60)
+        try:
+            assert pool.submit(f, x=np.ones(7)).result(timeout=30).tolist() == [3.0] * 7  # a shape not seen before
+            assert pool.submit(f.grad, x=np.ones(7)).result(timeout=30)["x"].tolist() == [3.0] * 7
+        finally:
+            done.set()
+        other.result()
 
 
 def test_a_kernel_lets_other_threads_run() -> None:
