@@ -3,10 +3,10 @@
 ``python -m benchmarks.coefficients`` prints compiler/vector_math/tables.py; ``... NAME`` prints one entry, with the
 error of the fit in units of the last place.
 
-A polynomial is fitted by weighted least squares in Chebyshev's nodes, whose largest error is within a small factor of the
-smallest possible (Muller, "Elementary Functions", chapter 3), the weight making it the error of the whole function in
-units of the last place. Its first coefficients are then rounded one after the other, and the rest is fitted again after
-each, so that rounding costs next to nothing.
+A polynomial is fitted by weighted least squares in Chebyshev's nodes, whose largest error is within a small factor of
+the smallest possible (Muller, "Elementary Functions", chapter 3), the weight making it the error of the whole
+function in units of the last place. Its first coefficients are then rounded one after the other, and the rest is
+fitted again after each, so that rounding costs next to nothing.
 """
 
 from __future__ import annotations
@@ -100,10 +100,7 @@ def solve(fit: Fit, exact: int = 4) -> tuple[list[Any], Any]:
         known.append(rounded(best(fit, known)[0], fit.dtype))
     if len(known) <= fit.degree:
         known += [rounded(c, fit.dtype) for c in best(fit, known)]
-    worst = max(
-        abs((horner(known, x) - fit.function(x)) * fit.weight(x))
-        for x in linspace(fit.low, fit.high, 501)
-    )
+    worst = max(abs((horner(known, x) - fit.function(x)) * fit.weight(x)) for x in linspace(fit.low, fit.high, 501))
     return known, worst
 
 
@@ -181,7 +178,9 @@ TABLES: dict[str, Fit | Parts | Bits] = {
     "PI_32": Parts(lambda _: +pi, 3, "float32"),
     # sin(r) = r + r z p(z), tan(r) = r + r z p(z), z = r**2
     "SIN": Fit(even(mp.sin, 0, 1, 0), lambda z: z / mp.sinc(sqrt(abs(z))), 0, (pi / 2 + mpf("1e-6")) ** 2, 7),
-    "SIN_32": Fit(even(mp.sin, 0, 1, 0), lambda z: z / mp.sinc(sqrt(abs(z))), 0, (pi / 2 + mpf("1e-2")) ** 2, 3, "float32"),
+    "SIN_32": Fit(
+        even(mp.sin, 0, 1, 0), lambda z: z / mp.sinc(sqrt(abs(z))), 0, (pi / 2 + mpf("1e-2")) ** 2, 3, "float32"
+    ),
     "TAN": Fit(even(mp.tan, 0, 1, 0), lambda z: z, 0, (pi / 4 + mpf("1e-6")) ** 2, 14),
     "TAN_32": Fit(even(mp.tan, 0, 1, 0), lambda z: z, 0, (pi / 4 + mpf("1e-2")) ** 2, 6, "float32"),
     # erf(x) = -expm1(-x p(x)); erfc(x) = exp(-x**2) p(t) / (1 + 2 x), t = (x - 4) / (x + 4)

@@ -35,8 +35,9 @@ def load_dezero() -> Any:
     try:
         import dezero
     except ImportError as error:
-        raise SystemExit(f"this benchmark compares with DeZero, which is not installed ({error}): pip install dezero") \
-            from None
+        raise SystemExit(
+            f"this benchmark compares with DeZero, which is not installed ({error}): pip install dezero"
+        ) from None
     finally:
         if missing:
             del np.int  # type: ignore[attr-defined]
@@ -45,14 +46,14 @@ def load_dezero() -> Any:
 
 def goldstein_price(x: Any, y: Any) -> Any:
     """Goldstein and Price's function, as the book's step 24 writes it."""
-    return (1 + (x + y + 1)**2 * (19 - 14*x + 3*x**2 - 14*y + 6*x*y + 3*y**2)) * (
-        30 + (2*x - 3*y)**2 * (18 - 32*x + 12*x**2 + 48*y - 36*x*y + 27*y**2)
+    return (1 + (x + y + 1) ** 2 * (19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2)) * (
+        30 + (2 * x - 3 * y) ** 2 * (18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2)
     )
 
 
 def rosenbrock(x: Any, y: Any) -> Any:
     """Rosenbrock's function, as the book's step 28 writes it."""
-    return 100 * (y - x**2)**2 + (x - 1)**2
+    return 100 * (y - x**2) ** 2 + (x - 1) ** 2
 
 
 def taylor_sine(x: Any, y: Any) -> Any:

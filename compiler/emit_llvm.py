@@ -1,4 +1,4 @@
-"""A Program as LLVM IR text: one function per nest, and one that calls them in order.
+"""A Program as LLVM IR text: one function per region, and one that calls them in order.
 
 The kernel's signature: pointers to inputs (numbers by value), constants and outputs, then the sizes of the call as an
 array of int64. It returns 0, or the number of the first failed check, or -1 where memory ran out.
@@ -6,279 +6,46 @@ array of int64. It returns 0, or the number of the first failed check, or -1 whe
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from compiler import vector_math
+from compiler.emit_product import call_product
+from compiler.emit_scalar import Body, Module, arithmetic, convert, literal, memory_type, register_type
 from compiler.program import (
-    LOW, Accumulate, Address, Buffer, Check, Const, Fill, Finish, Item, Load, Loop, Note, Primitive, Product, Program, Ref,
-    Region, SizeOf, Start, Store, Tiles, identity, walk,
+    LOW,
+    Accumulate,
+    Address,
+    Buffer,
+    Check,
+    Const,
+    Fill,
+    Finish,
+    Item,
+    Load,
+    Loop,
+    Note,
+    Primitive,
+    Program,
+    Ref,
+    Region,
+    SizeOf,
+    Start,
+    Store,
+    Tiles,
+    identity,
+    walk,
 )
 from symgraph.dims import Size
-from symgraph.errors import CompileError
-
-_MEMORY = {"b1": "i8", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64", "u1": "i8", "u2": "i16", "u4": "i32",
-           "u8": "i64", "f4": "float", "f8": "double"}
-
-_LIBM = {"asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "tan", "cbrt", "expm1", "log1p",
-         "erf", "erfc", "exp", "exp2", "log", "log2", "log10", "sin", "cos", "pow", "atan2", "hypot", "fmod"}
-_INTRINSICS = {"sqrt", "floor", "ceil", "trunc", "rint", "fabs", "copysign", "fma"}
-_INFIX_FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
-_INFIX_INT = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor", "shl": "shl"}
-_ORDER_FLOAT = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
-_ORDER_INT = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
 
 BIG_NEST = 64
-"""Statements from which a nest stays a function of its own, so that no function grows without bound."""
+"""Statements from which a region stays a function of its own, so that no function grows without bound."""
 
 QUICK_FROM = 8192
 """Statements without loops from which LLVM does not optimise them: they are single assignments already, with common
 ones shared, so its passes find little."""
-
-
-def code(dtype: np.dtype[Any]) -> str:
-    """kind and bytes, as "f8"; "b1" for bools."""
-    return f"{dtype.kind}{dtype.itemsize}"
-
-
-def memory_type(dtype: np.dtype[Any]) -> str:
-    """The LLVM type in memory.
-
-    Raises:
-        CompileError: for a dtype without arithmetic here (float16, longdouble, complex).
-    """
-    try:
-        return _MEMORY[code(dtype)]
-    except KeyError:
-        raise CompileError(f"kernels have no arithmetic for {dtype}; use float32 or float64") from None
-
-
-def register_type(dtype: np.dtype[Any]) -> str:
-    """The LLVM type in registers: bools are single bits."""
-    return "i1" if dtype.kind == "b" else memory_type(dtype)
-
-
-def literal(value: object, dtype: np.dtype[Any]) -> str:
-    """A constant in LLVM's notation; floats by their bits."""
-    if dtype.kind == "f":
-        return f"0x{struct.unpack('<Q', struct.pack('<d', float(value)))[0]:016X}"  # type: ignore[arg-type]
-    if dtype.kind == "b":
-        return "true" if value else "false"
-    return str(int(value))  # type: ignore[call-overload]
-
-
-class Module:
-    """The text of a module, and what it declares."""
-
-    def __init__(self, name: str, sizes: Sequence[Size]) -> None:
-        self.name = name
-        self.slots = {size: k for k, size in enumerate(sizes)}
-        self.places: dict[Buffer, int] = {}
-        self.quick = False
-        """Whether straight code is written without LLVM's optimisation."""
-        self.declarations: dict[str, str] = {}
-        self.functions: list[str] = []
-        self.helpers: set[str] = set()
-
-    def declare(self, signature: str, pure: bool = True) -> None:
-        """Declare an outside function; `pure` ones may be moved and merged."""
-        self.declarations[signature] = f"declare {signature}{' #0' if pure else ''}"
-
-    def text(self) -> str:
-        """The module."""
-        return "\n".join([
-            *self.declarations.values(), *self.functions,
-            "attributes #0 = { nounwind willreturn memory(none) }",
-            "attributes #1 = { nounwind noinline }",
-            "attributes #2 = { nounwind }",
-            "attributes #3 = { nounwind willreturn memory(none) alwaysinline }",
-            "attributes #5 = { nounwind noinline optnone }",
-            "attributes #4 = { nounwind willreturn memory(none) noinline }",
-            "",
-        ])
-
-
-class Body:
-    """The lines of one function; hands out names of registers and labels."""
-
-    def __init__(self, module: Module, inline: bool = False, repeatable: bool = False) -> None:
-        self.module = module
-        self.inline = inline
-        """Whether elementary functions become part of the function, as loops need to vectorise."""
-        self.repeatable = repeatable
-        """Whether all may run again, where an argument was found to be far out."""
-        self.watched: set[str] = set()
-        """The types of the arguments that are looked at for that."""
-        self.far: dict[str, list[str]] = {}
-        """By type, whether arguments met since the start of this level of loops were far."""
-        self.lines: list[str] = []
-        self.count = 0
-
-    def new(self) -> str:
-        """A fresh register."""
-        self.count += 1
-        return f"%t{self.count}"
-
-    def let(self, text: str) -> str:
-        """A register holding the value of an instruction."""
-        name = self.new()
-        self.lines.append(f"  {name} = {text}")
-        return name
-
-    def do(self, text: str) -> None:
-        """An instruction without a value."""
-        self.lines.append(f"  {text}")
-
-    def label(self, name: str) -> None:
-        """Start a block."""
-        self.lines.append(f"{name}:")
-
-    def math(self, name: str, type_: str, args: Sequence[str]) -> str:
-        """A call of an elementary function."""
-        if name in vector_math.FUNCTIONS:
-            inline = self.inline
-            if inline and vector_math.FUNCTIONS[name].far is not None:
-                inline = self.repeatable
-                if inline:
-                    self.watch(name, type_, args[0])
-            function = elementary(self.module, name, type_, len(args), inline)
-            return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
-        if name in _INTRINSICS:
-            suffix = "f64" if type_ == "double" else "f32"
-            function = f"llvm.{name}.{suffix}"
-        else:
-            function = name if type_ == "double" else f"{name}f"
-        self.module.declare(f"{type_} @{function}({', '.join([type_] * len(args))})")
-        return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
-
-    def is_far(self, name: str, type_: str, x: str) -> str:
-        """Whether an argument is beyond the limit of a function; nan is not."""
-        bits = 64 if type_ == "double" else 32
-        limit = literal(vector_math.FUNCTIONS[name].limit[bits], np.dtype(f"f{bits // 8}"))
-        return self.let(f"fcmp ogt {type_} {self.math('fabs', type_, [x])}, {limit}")
-
-    def watch(self, name: str, type_: str, x: str) -> None:
-        """Remember whether an argument was far."""
-        self.watched.add(type_)
-        self.far.setdefault(type_, []).append(self.is_far(name, type_, x))
-
-    def end_watch(self) -> None:
-        """Note what was remembered, in an integer as wide as the numbers so that this vectorises, at the end of a level."""
-        for type_, flags in self.far.items():
-            while len(flags) > 1:  # in pairs: long chains take the vectoriser quadratic time
-                pairs = [self.let(f"or i1 {a}, {b}") for a, b in zip(flags[::2], flags[1::2], strict=False)]
-                flags = pairs + flags[len(flags) & ~1:]
-            integer = "i64" if type_ == "double" else "i32"
-            known = self.let(f"load {integer}, ptr %far.{type_}")
-            new = self.let(f"or {integer} {known}, {self.let(f'sext i1 {flags[0]} to {integer}')}")
-            self.do(f"store {integer} {new}, ptr %far.{type_}")
-        self.far = {}
-
-    def counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
-        """A counting loop; the counter is %name."""
-        self.do(f"br label %{name}.pre")
-        self.label(f"{name}.pre")
-        self.do(f"br label %{name}.head")
-        self.label(f"{name}.head")
-        self.do(f"%{name} = phi i64 [{low}, %{name}.pre], [%{name}.next, %{name}.latch]")
-        test = self.let(f"icmp slt i64 %{name}, {high}")
-        self.do(f"br i1 {test}, label %{name}.body, label %{name}.exit")
-        self.label(f"{name}.body")
-        write()
-        self.do(f"br label %{name}.latch")
-        self.label(f"{name}.latch")
-        self.do(f"%{name}.next = add nsw i64 %{name}, {step}")
-        self.do(f"br label %{name}.head")
-        self.label(f"{name}.exit")
-
-    def size(self, size: Size) -> str:
-        """A size as an i64 operand."""
-        return str(size) if isinstance(size, int) else f"%n{self.module.slots[size]}"
-
-
-def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[Any]]) -> str:
-    """The instructions of a primitive."""
-    name, dtype = s.name, dtypes[-1] if s.name == "select" else dtypes[0]
-    type_ = register_type(dtype)
-    if name in _ORDER_INT:
-        if dtype.kind == "f":
-            return body.let(f"fcmp {_ORDER_FLOAT[name]} {type_} {args[0]}, {args[1]}")
-        order = _ORDER_INT[name]
-        if name not in ("eq", "ne"):
-            order = ("s" if dtype.kind == "i" else "u") + order
-        return body.let(f"icmp {order} {type_} {args[0]}, {args[1]}")
-    if name == "select":
-        return body.let(f"select i1 {args[0]}, {type_} {args[1]}, {type_} {args[2]}")
-    if name == "cast":
-        return _cast(body, args[0], dtype, s.dtype)
-    if name == "bitcast":
-        return body.let(f"bitcast {type_} {args[0]} to {register_type(s.dtype)}")
-    if name == "neg":
-        return body.let(f"fneg {type_} {args[0]}" if dtype.kind == "f" else f"sub {type_} 0, {args[0]}")
-    if name == "not":
-        return body.let(f"xor {type_} {args[0]}, {'true' if dtype.kind == 'b' else '-1'}")
-    if dtype.kind == "f" and name in _INFIX_FLOAT:
-        return body.let(f"{_INFIX_FLOAT[name]} {type_} {args[0]}, {args[1]}")
-    if dtype.kind != "f" and name in _INFIX_INT:
-        return body.let(f"{_INFIX_INT[name]} {type_} {args[0]}, {args[1]}")
-    if name == "shr":
-        return body.let(f"{'ashr' if dtype.kind == 'i' else 'lshr'} {type_} {args[0]}, {args[1]}")
-    if name in ("idiv", "irem"):
-        return _integer_division(body, name, type_, dtype, args)
-    if name == "ipow":
-        return _integer_power(body, type_, dtype, args)
-    if name in _LIBM or name in _INTRINSICS:
-        return body.math(name, type_, args)
-    raise CompileError(f"LLVM has no {name} for {dtype}")
-
-
-def elementary(module: Module, name: str, type_: str, arguments: int, inline: bool) -> str:
-    """The function that computes an elementary function, from its rule; returns its name.
-
-    Loops take it in and vectorise; elsewhere it is called, so that formulas with thousands of calls stay small. The
-    arithmetic, so every bit of the results, is the same. What is taken in holds up to the function's limit.
-    """
-    function = f"{module.name}_{name}_{type_}"
-    wanted = f"{function}_inline" if inline else function
-    if wanted in module.helpers:
-        return wanted
-    parameters = ", ".join(f"{type_} %x{k}" for k in range(arguments))
-    start = f"\ndefine internal {type_} @{{}}({parameters}) {{}} {{{{\nentry:"
-
-    def define(symbol: str, attribute: str, lines: list[str]) -> str:
-        if symbol not in module.helpers:
-            module.helpers.add(symbol)
-            module.functions.append("\n".join([start.format(symbol, attribute), *lines, "}"]))
-        return symbol
-
-    def recorded(far: bool) -> list[str]:
-        dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
-        rule = vector_math.record(name, dtype, arguments, far)
-        body = Body(module, inline)
-        values = {number: f"%x{k}" for k, number in enumerate(rule.arguments)}
-        dtypes = dict.fromkeys(rule.arguments, dtype)
-        for s in rule.body:
-            assert isinstance(s, Const | Primitive)
-            dtypes[s.result] = s.dtype
-            values[s.result] = literal(s.value, s.dtype) if isinstance(s, Const) else arithmetic(
-                body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args]
-            )
-        return [*body.lines, f"  ret {type_} {values[rule.result]}"]
-
-    if inline:
-        return define(wanted, "#3", recorded(False))
-    if vector_math.FUNCTIONS[name].far is None:
-        return define(function, "#4", recorded(False))
-    near, far = define(f"{function}_near", "#4", recorded(False)), define(f"{function}_far", "#4", recorded(True))
-    body = Body(module)
-    body.do(f"br i1 {body.is_far(name, type_, '%x0')}, label %far, label %near")
-    for case in (near, far):
-        body.label(case.rpartition("_")[2])
-        body.do(f"ret {type_} {body.let(f'call {type_} @{case}({parameters})')}")
-    return define(function, "#4", body.lines)
 
 
 INLINE = 1500
@@ -287,10 +54,14 @@ INLINE = 1500
 
 def inlines(items: Sequence[Item]) -> bool:
     """Whether a region takes in the elementary functions it calls."""
-    return sum(
-        len(vector_math.record(s.name, s.dtype, len(s.args)).body)
-        for s in walk(items) if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS
-    ) <= INLINE
+    return (
+        sum(
+            len(vector_math.record(s.name, s.dtype, len(s.args)).body)
+            for s in walk(items)
+            if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS
+        )
+        <= INLINE
+    )
 
 
 def repeatable(items: Sequence[Item]) -> bool:
@@ -309,71 +80,6 @@ def repeatable(items: Sequence[Item]) -> bool:
                 return False
             written.add(s.buffer)
     return True
-
-
-def _cast(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:
-    a, b = register_type(source), register_type(target)
-    if a == b:
-        return x
-    if source.kind == "f" and target.kind == "f":
-        return body.let(f"{'fptrunc' if source.itemsize > target.itemsize else 'fpext'} {a} {x} to {b}")
-    if source.kind == "f":
-        # saturating: LLVM's plain conversion leaves values out of range undefined
-        sign = "s" if target.kind == "i" else "u"
-        function = f"llvm.fpto{sign}i.sat.{b}.{'f64' if source.itemsize == 8 else 'f32'}"
-        body.module.declare(f"{b} @{function}({a})")
-        return body.let(f"call {b} @{function}({a} {x})")
-    if target.kind == "f":
-        return body.let(f"{'si' if source.kind == 'i' else 'ui'}tofp {a} {x} to {b}")
-    if source.itemsize > target.itemsize:
-        return body.let(f"trunc {a} {x} to {b}")
-    return body.let(f"{'sext' if source.kind == 'i' else 'zext'} {a} {x} to {b}")
-
-
-def _integer_division(body: Body, name: str, type_: str, dtype: np.dtype[Any], args: list[str]) -> str:
-    """Quotient or remainder rounded to zero; 0 for division by 0; the smallest integer divided by -1 wraps."""
-    if dtype.kind == "b":
-        raise CompileError(f"{name} is not defined for bools")
-    x, y = args
-    zero = body.let(f"icmp eq {type_} {y}, 0")
-    unsafe = zero
-    if dtype.kind == "i":
-        minus = body.let(f"icmp eq {type_} {y}, -1")
-        unsafe = body.let(f"or i1 {zero}, {minus}")
-    safe = body.let(f"select i1 {unsafe}, {type_} 1, {type_} {y}")
-    operation = ("s" if dtype.kind == "i" else "u") + ("div" if name == "idiv" else "rem")
-    result = body.let(f"{operation} {type_} {x}, {safe}")
-    if dtype.kind == "i":
-        wrapped = body.let(f"sub {type_} 0, {x}") if name == "idiv" else "0"
-        result = body.let(f"select i1 {minus}, {type_} {wrapped}, {type_} {result}")
-    return body.let(f"select i1 {zero}, {type_} 0, {type_} {result}")
-
-
-def _integer_power(body: Body, type_: str, dtype: np.dtype[Any], args: list[str]) -> str:
-    """x to an integer power, wrapping, by repeated squaring; the exponent is not negative."""
-    name = f"symgraph_ipow_{type_}"
-    if name not in body.module.helpers:
-        body.module.helpers.add(name)
-        body.module.functions.append(f"""
-define linkonce_odr {type_} @{name}({type_} %x, {type_} %n) #0 {{
-entry:
-  br label %loop
-loop:
-  %base = phi {type_} [%x, %entry], [%squared, %loop]
-  %rest = phi {type_} [%n, %entry], [%half, %loop]
-  %result = phi {type_} [1, %entry], [%next, %loop]
-  %bit = and {type_} %rest, 1
-  %odd = icmp ne {type_} %bit, 0
-  %product = mul {type_} %result, %base
-  %next = select i1 %odd, {type_} %product, {type_} %result
-  %squared = mul {type_} %base, %base
-  %half = lshr {type_} %rest, 1
-  %more = icmp ne {type_} %half, 0
-  br i1 %more, label %loop, label %done
-done:
-  ret {type_} %next
-}}""")
-    return body.let(f"call {type_} @{name}({type_} {args[0]}, {type_} {args[1]})")
 
 
 # -- regions -----------------------------------------------------------------------------------------------------------
@@ -418,7 +124,8 @@ class RegionWriter:
         self._items(self.region.items)
         parameters = [
             f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
-            for b, p in self.parameters.items() if b.role != "slot"
+            for b, p in self.parameters.items()
+            if b.role != "slot"
         ]
         if any(b.role == "slot" for b in self.parameters):
             parameters.append("ptr noalias %slots")
@@ -430,7 +137,9 @@ class RegionWriter:
             attribute = "#5"
         given = ", ".join(parameters)
         if not body.watched:
-            return self._function("void", self.name, given, attribute, [*body.lines, "  ret void"]), list(self.parameters)
+            return self._function("void", self.name, given, attribute, [*body.lines, "  ret void"]), list(
+                self.parameters
+            )
         # functions taken in hold up to their limits: where an argument was beyond, all runs again with calls
         again, _ = RegionWriter(self.module, self.region, f"{self.name}_far", inline=False).write()
         flags = Body(self.module)
@@ -443,13 +152,32 @@ class RegionWriter:
             integer = "i64" if type_ == "double" else "i32"
             tests.append(body.let(f"icmp ne {integer} {body.let(f'load {integer}, ptr %far.{type_}')}, 0"))
         result = tests[0] if len(tests) == 1 else body.let(f"or i1 {tests[0]}, {tests[1]}")
-        near = self._function("i1", f"{self.name}_near", given, attribute, [
-            *flags.lines, *body.lines, f"  ret i1 {result}",
-        ])
-        main = self._function("void", self.name, given, "#2", [
-            f"  %far = call i1 @{self.name}_near({given})", "  br i1 %far, label %again, label %done", "again:",
-            f"  call void @{self.name}_far({given})", "  br label %done", "done:", "  ret void",
-        ])
+        near = self._function(
+            "i1",
+            f"{self.name}_near",
+            given,
+            attribute,
+            [
+                *flags.lines,
+                *body.lines,
+                f"  ret i1 {result}",
+            ],
+        )
+        main = self._function(
+            "void",
+            self.name,
+            given,
+            "#2",
+            [
+                f"  %far = call i1 @{self.name}_near({given})",
+                "  br i1 %far, label %again, label %done",
+                "again:",
+                f"  call void @{self.name}_far({given})",
+                "  br label %done",
+                "done:",
+                "  ret void",
+            ],
+        )
         return "\n".join([near, again, main]), list(self.parameters)
 
     @staticmethod
@@ -597,7 +325,7 @@ class RegionWriter:
                 value = body.let(f"load i64, ptr %pos{s.accumulator}")
             else:
                 value = body.let(f"load {register_type(s.dtype)}, ptr %acc{s.accumulator}")
-                value = _cast(body, value, s.dtype, s.buffer.dtype)
+                value = convert(body, value, s.dtype, s.buffer.dtype)
             self.store(s.buffer, self.address(s.buffer, s.address), value)
         elif isinstance(s, Check):
             known = body.let("load i64, ptr %status")
@@ -625,176 +353,6 @@ class RegionWriter:
         at = body.let(f"load i64, ptr %pos{k}")
         number = self.offset(s.position)
         body.do(f"store i64 {body.let(f'select i1 {better}, i64 {number}, i64 {at}')}, ptr %pos{k}")
-
-
-# -- products ----------------------------------------------------------------------------------------------------------
-
-BLAS_FROM = 8192
-"""Multiplications from which a product goes to the library."""
-
-
-def product_helper(module: Module, dtype: np.dtype[Any], blas: bool) -> str:
-    """The function that multiplies two matrices, given steps of rows and columns; returns its name."""
-    type_ = register_type(dtype)
-    name = f"{module.name}_product_{code(dtype)}"
-    if name in module.helpers:
-        return name
-    module.helpers.add(name)
-    add, mul = ("fadd", "fmul") if dtype.kind == "f" else ("add", "mul")
-    zero = literal(0, dtype)
-    library = ""
-    if blas:
-        function = f"symgraph_{'d' if dtype.itemsize == 8 else 's'}gemm"
-        module.declare(f"void @{function}(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr)", pure=False)
-        one = literal(1.0, dtype)
-        library = f"""
-  %mn = mul i64 %m, %n
-  %work = mul i64 %mn, %k
-  %large = icmp sge i64 %work, {BLAS_FROM}
-  br i1 %large, label %library, label %loops
-library:
-  ; column-major BLAS computes c' = b' a'; a step of 1 says which way a matrix lies
-  %b.side = icmp eq i64 %b.j, 1
-  %b.one = icmp eq i64 %n, 1
-  %b.apart = icmp ne i64 %b.k, 1
-  %b.only = and i1 %b.one, %b.apart
-  %b.rows = or i1 %b.side, %b.only
-  %a.side = icmp eq i64 %a.k, 1
-  %a.one = icmp eq i64 %k, 1
-  %a.apart = icmp ne i64 %a.i, 1
-  %a.only = and i1 %a.one, %a.apart
-  %a.rows = or i1 %a.side, %a.only
-  %tb = select i1 %b.rows, i8 78, i8 84
-  %ta = select i1 %a.rows, i8 78, i8 84
-  %ldb.raw = select i1 %b.rows, i64 %b.k, i64 %b.j
-  %lda.raw = select i1 %a.rows, i64 %a.i, i64 %a.k
-  %b.least = select i1 %b.rows, i64 %n, i64 %k
-  %a.least = select i1 %a.rows, i64 %k, i64 %m
-  %ldb64 = call i64 @llvm.smax.i64(i64 %ldb.raw, i64 %b.least)
-  %lda64 = call i64 @llvm.smax.i64(i64 %lda.raw, i64 %a.least)
-  store i8 %tb, ptr %p.tb
-  store i8 %ta, ptr %p.ta
-  %m32 = trunc i64 %m to i32
-  %n32 = trunc i64 %n to i32
-  %k32 = trunc i64 %k to i32
-  %lda = trunc i64 %lda64 to i32
-  %ldb = trunc i64 %ldb64 to i32
-  store i32 %m32, ptr %p.m
-  store i32 %n32, ptr %p.n
-  store i32 %k32, ptr %p.k
-  store i32 %lda, ptr %p.lda
-  store i32 %ldb, ptr %p.ldb
-  store {type_} {one}, ptr %p.alpha
-  store {type_} {zero}, ptr %p.beta
-  call void @{function}(ptr %p.tb, ptr %p.ta, ptr %p.n, ptr %p.m, ptr %p.k, ptr %p.alpha, ptr %b, ptr %p.ldb, ptr %a, ptr %p.lda, ptr %p.beta, ptr %c, ptr %p.n)
-  ret void"""
-        module.declare("i64 @llvm.smax.i64(i64, i64)")
-    allocas = "".join(
-        f"\n  %p.{v} = alloca {t}"
-        for v, t in (("tb", "i8"), ("ta", "i8"), ("m", "i32"), ("n", "i32"), ("k", "i32"), ("lda", "i32"),
-                     ("ldb", "i32"), ("alpha", type_), ("beta", type_))
-    ) if blas else ""
-    start = library or "\n  br label %loops"
-    multiply = (
-        f"%sum = call {type_} @llvm.fma.{'f64' if dtype.itemsize == 8 else 'f32'}({type_} %x, {type_} %y, {type_} %old)"
-        if dtype.kind == "f" else f"%prod = {mul} {type_} %x, %y\n  %sum = {add} {type_} %old, %prod"
-    )
-    if dtype.kind == "f":
-        module.declare(f"{type_} @llvm.fma.{'f64' if dtype.itemsize == 8 else 'f32'}({type_}, {type_}, {type_})")
-    module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
-    module.functions.append(f"""
-define internal void @{name}(i64 %m, i64 %n, i64 %k, ptr noalias %a, i64 %a.i, i64 %a.k, ptr noalias %b, i64 %b.k, i64 %b.j, ptr noalias %c) #1 {{
-entry:{allocas}{start}
-loops:
-  %count = mul i64 %m, %n
-  %bytes = mul i64 %count, {dtype.itemsize}
-  call void @llvm.memset.p0.i64(ptr %c, i8 0, i64 %bytes, i1 false)
-  %vector = icmp eq i64 %n, 1
-  br label %i.head
-i.head:
-  %i = phi i64 [0, %loops], [%i.next, %i.latch]
-  %i.more = icmp slt i64 %i, %m
-  br i1 %i.more, label %i.body, label %exit
-i.body:
-  %row.a = mul i64 %i, %a.i
-  %row.c = mul i64 %i, %n
-  br i1 %vector, label %d.pre, label %k.head
-d.pre:
-  %at.dot = getelementptr inbounds {type_}, ptr %c, i64 %row.c
-  br label %d.head
-d.head:
-  %dk = phi i64 [0, %d.pre], [%dk.next, %d.body]
-  %dsum = phi {type_} [{zero}, %d.pre], [%dnew, %d.body]
-  %d.more = icmp slt i64 %dk, %k
-  br i1 %d.more, label %d.body, label %d.done
-d.body:
-  %dka = mul i64 %dk, %a.k
-  %dia = add i64 %row.a, %dka
-  %dpa = getelementptr inbounds {type_}, ptr %a, i64 %dia
-  %dx = load {type_}, ptr %dpa
-  %dkb = mul i64 %dk, %b.k
-  %dpb = getelementptr inbounds {type_}, ptr %b, i64 %dkb
-  %dy = load {type_}, ptr %dpb
-  %dprod = {mul} {'contract ' if dtype.kind == 'f' else ''}{type_} %dx, %dy
-  %dnew = {add} {'reassoc contract ' if dtype.kind == 'f' else ''}{type_} %dsum, %dprod
-  %dk.next = add nuw nsw i64 %dk, 1
-  br label %d.head
-d.done:
-  store {type_} %dsum, ptr %at.dot
-  br label %i.latch
-k.head:
-  %l = phi i64 [0, %i.body], [%l.next, %k.latch]
-  %k.more = icmp slt i64 %l, %k
-  br i1 %k.more, label %k.body, label %i.latch
-k.body:
-  %ka = mul i64 %l, %a.k
-  %ia = add i64 %row.a, %ka
-  %pa = getelementptr inbounds {type_}, ptr %a, i64 %ia
-  %x = load {type_}, ptr %pa
-  %row.b = mul i64 %l, %b.k
-  %unit = icmp eq i64 %b.j, 1
-  br i1 %unit, label %j.head, label %s.head
-j.head:
-  %j = phi i64 [0, %k.body], [%j.next, %j.body]
-  %j.more = icmp slt i64 %j, %n
-  br i1 %j.more, label %j.body, label %k.latch
-j.body:
-  %ib = add i64 %row.b, %j
-  %pb = getelementptr inbounds {type_}, ptr %b, i64 %ib
-  %y = load {type_}, ptr %pb
-  %ic = add i64 %row.c, %j
-  %pc = getelementptr inbounds {type_}, ptr %c, i64 %ic
-  %old = load {type_}, ptr %pc
-  {multiply}
-  store {type_} %sum, ptr %pc
-  %j.next = add nuw nsw i64 %j, 1
-  br label %j.head
-s.head:
-  %sj = phi i64 [0, %k.body], [%sj.next, %s.body]
-  %s.more = icmp slt i64 %sj, %n
-  br i1 %s.more, label %s.body, label %k.latch
-s.body:
-  %sjb = mul i64 %sj, %b.j
-  %sib = add i64 %row.b, %sjb
-  %spb = getelementptr inbounds {type_}, ptr %b, i64 %sib
-  %sy = load {type_}, ptr %spb
-  %sic = add i64 %row.c, %sj
-  %spc = getelementptr inbounds {type_}, ptr %c, i64 %sic
-  %sold = load {type_}, ptr %spc
-  {multiply.replace("%x", "%x").replace("%y", "%sy").replace("%old", "%sold").replace("%sum", "%ssum").replace("%prod", "%sprod")}
-  store {type_} %ssum, ptr %spc
-  %sj.next = add nuw nsw i64 %sj, 1
-  br label %s.head
-k.latch:
-  %l.next = add nuw nsw i64 %l, 1
-  br label %k.head
-i.latch:
-  %i.next = add nuw nsw i64 %i, 1
-  br label %i.head
-exit:
-  ret void
-}}""")
-    return name
 
 
 # -- the kernel --------------------------------------------------------------------------------------------------------
@@ -831,7 +389,7 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
         else:
             buffers = list(dict.fromkeys((step.a[0], step.b[0], step.c[0])))  # a square has one operand, freed once
             used_by_products.update(buffers)
-            pieces.append((buffers, lambda step=step, n=number: _call_product(main, module, step, n, blas)))  # type: ignore[misc]
+            pieces.append((buffers, lambda step=step, n=number: call_product(main, module, step, n, blas)))  # type: ignore[misc]
         for buffer in buffers:
             last_use[buffer] = number
     for buffer, place in module.places.items():
@@ -859,9 +417,16 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     parameters = [_argument(b) for b in program.inputs]
     parameters += [f"ptr %{b.name}" for b, _ in program.constants]
     parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs)]
-    module.functions.append("\n".join([
-        f"\ndefine i64 @{name}({', '.join([*parameters, 'ptr %sizes'])}) #2 {{", "entry:", *main.lines, "}",
-    ]))
+    module.functions.append(
+        "\n".join(
+            [
+                f"\ndefine i64 @{name}({', '.join([*parameters, 'ptr %sizes'])}) #2 {{",
+                "entry:",
+                *main.lines,
+                "}",
+            ]
+        )
+    )
     return module.text()
 
 
@@ -895,43 +460,6 @@ def _give_back(main: Body, module: Module, held: int) -> None:
 
     main.counted("held", "0", str(held), "1", free)
     main.do("ret i64 -1")
-
-
-def _call_product(main: Body, module: Module, p: Product, number: int, blas: bool) -> None:
-    dtype = p.c[0].dtype
-    helper = product_helper(module, dtype, blas and dtype.kind == "f")
-    loops = [f"p{number}_{k}" for k in range(len(p.batch))]
-    previous = f"p{number}_start"
-    main.do(f"br label %{previous}")
-    main.label(previous)
-    for tag, size in zip(loops, p.batch, strict=True):
-        main.do(f"br label %{tag}.head")
-        main.label(f"{tag}.head")
-        main.do(f"%{tag} = phi i64 [0, %{previous}], [%{tag}.next, %{tag}.latch]")
-        test = main.let(f"icmp slt i64 %{tag}, {main.size(size)}")
-        main.do(f"br i1 {test}, label %{tag}.body, label %{tag}.exit")
-        main.label(f"{tag}.body")
-        previous = f"{tag}.body"
-
-    def pointer(buffer: Buffer, address: Address) -> str:
-        offset = main.size(address.constant)
-        for v, step in address.terms:
-            assert not isinstance(v, Ref)
-            offset = main.let(f"add i64 {offset}, {main.let(f'mul i64 %{loops[v]}, {main.size(step)}')}")
-        return main.let(f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr %{buffer.name}, i64 {offset}")
-
-    a, b, c = pointer(p.a[0], p.a[1]), pointer(p.b[0], p.b[1]), pointer(*p.c)
-    numbers = [main.size(s) for s in (p.rows, p.columns, p.inner, p.a[2], p.a[3], p.b[2], p.b[3])]
-    m, n, k, ai, ak, bk, bj = numbers
-    main.do(
-        f"call void @{helper}(i64 {m}, i64 {n}, i64 {k}, ptr {a}, i64 {ai}, i64 {ak}, ptr {b}, i64 {bk}, i64 {bj}, ptr {c})"
-    )
-    for tag in reversed(loops):
-        main.do(f"br label %{tag}.latch")
-        main.label(f"{tag}.latch")
-        main.do(f"%{tag}.next = add nuw nsw i64 %{tag}, 1")
-        main.do(f"br label %{tag}.head")
-        main.label(f"{tag}.exit")
 
 
 def needed_sizes(program: Program) -> list[Size]:

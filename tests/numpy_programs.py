@@ -168,7 +168,7 @@ def rnn_states(X, h0, Wx, Wh):
 @program(x=rng.normal(size=12), kernel=rng.normal(size=3))
 def conv1d(x, kernel):
     n = len(x) - len(kernel) + 1
-    return sum(kernel[j] * x[j:j + n] for j in range(len(kernel)))
+    return sum(kernel[j] * x[j : j + n] for j in range(len(kernel)))
 
 
 @program(img=rng.normal(size=(6, 7)), K=rng.normal(size=(3, 3)))
@@ -178,7 +178,7 @@ def conv2d_same(img, K):
     out = np.zeros_like(img)
     for i in range(3):
         for j in range(3):
-            out += K[i, j] * padded[i:i + h, j:j + w]
+            out += K[i, j] * padded[i : i + h, j : j + w]
     return out
 
 
@@ -420,9 +420,7 @@ def gray_scott_step(U, V, Du=0.16, Dv=0.08, F=0.035, k=0.065):
 
 @program(smooth=False, board=rng.integers(0, 2, (6, 6)))
 def game_of_life(board):
-    neighbours = sum(
-        np.roll(np.roll(board, i, 0), j, 1) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)
-    )
+    neighbours = sum(np.roll(np.roll(board, i, 0), j, 1) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0))
     return ((neighbours == 3) | ((board == 1) & (neighbours == 2))).astype(int)
 
 
@@ -582,7 +580,7 @@ def simpson(a, b, n=8):
 
 @program(x=rng.normal(size=10))
 def moving_average(x, w=3):
-    return np.stack([x[i:i + w].mean() for i in range(len(x) - w + 1)])
+    return np.stack([x[i : i + w].mean() for i in range(len(x) - w + 1)])
 
 
 @program(x=rng.normal(size=10))
@@ -669,7 +667,7 @@ def gaussian_elimination(A, b):
             b[i] -= factor * b[k]
     x = np.zeros_like(b)
     for i in range(n - 1, -1, -1):
-        x[i] = (b[i] - A[i, i + 1:] @ x[i + 1:]) / A[i, i]
+        x[i] = (b[i] - A[i, i + 1 :] @ x[i + 1 :]) / A[i, i]
     return x
 
 

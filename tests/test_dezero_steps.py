@@ -19,7 +19,7 @@ from symgraph import Function, Variable, as_variable, no_grad, numerical_diff, u
 
 class Square(Function):
     def forward(self, x: Any) -> Any:
-        return x ** 2
+        return x**2
 
     def backward(self, gy: Variable) -> Any:
         (x,) = self.inputs
@@ -67,13 +67,13 @@ def gradients(f: Callable[..., Any], *values: float) -> tuple[Any, list[Any]]:
 
 
 def goldstein_price(x: Any, y: Any) -> Any:
-    return (1 + (x + y + 1)**2 * (19 - 14*x + 3*x**2 - 14*y + 6*x*y + 3*y**2)) * (
-        30 + (2*x - 3*y)**2 * (18 - 32*x + 12*x**2 + 48*y - 36*x*y + 27*y**2)
+    return (1 + (x + y + 1) ** 2 * (19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2)) * (
+        30 + (2 * x - 3 * y) ** 2 * (18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2)
     )
 
 
 def rosenbrock(x0: Any, x1: Any) -> Any:
-    return 100 * (x1 - x0 ** 2) ** 2 + (x0 - 1) ** 2
+    return 100 * (x1 - x0**2) ** 2 + (x0 - 1) ** 2
 
 
 def my_sin(x: Variable, threshold: float) -> tuple[Variable, int]:
@@ -147,7 +147,7 @@ def test_steps_6_to_8_backward_by_hand() -> None:
 
 def test_steps_6_to_8_with_operators() -> None:
     x = var(0.5)
-    a = x ** 2
+    a = x**2
     y = np.exp(a) ** 2
     assert y.creator.inputs[0].creator.inputs[0] is a
     assert a.creator.inputs[0] is x
@@ -219,7 +219,7 @@ def test_step_14_the_same_variable_twice(plus: Callable[..., Any]) -> None:
     assert x.grad.data == 3.0
 
 
-@pytest.mark.parametrize("power", [square, lambda x: x ** 2])
+@pytest.mark.parametrize("power", [square, lambda x: x**2])
 def test_steps_15_and_16_order_by_generation(power: Callable[..., Any]) -> None:
     x = var(2.0)
     a = power(x)
@@ -230,7 +230,7 @@ def test_steps_15_and_16_order_by_generation(power: Callable[..., Any]) -> None:
     assert (y.data, x.grad.data) == (32.0, 64.0)
 
 
-@pytest.mark.parametrize("power", [square, lambda x: x ** 2])
+@pytest.mark.parametrize("power", [square, lambda x: x**2])
 def test_step_17_no_reference_cycles(power: Callable[..., Any]) -> None:
     def one_round() -> list[weakref.ref[Any]]:
         x = Variable(np.ones(10_000))
@@ -308,7 +308,7 @@ def test_steps_20_to_22_operators() -> None:
     assert repr(x - 1.0) == "variable(1.0)"
     assert repr(3.0 / x) == "variable(1.5)"
     assert repr(x / 2) == "variable(1.0)"
-    assert repr(x ** 3) == "variable(8.0)"
+    assert repr(x**3) == "variable(8.0)"
     assert repr(np.float64(3.0) - x) == "variable(1.0)"
 
 
@@ -317,8 +317,14 @@ def test_steps_20_to_22_numbers_and_arrays_on_either_side(other: Any) -> None:
     x = var(2.0)
     n = np.size(other)
     cases = [
-        (x + other, 5.0, 1.0), (other + x, 5.0, 1.0), (x - other, -1.0, 1.0), (other - x, 1.0, -1.0),
-        (x * other, 6.0, 3.0), (other * x, 6.0, 3.0), (x / other, 2 / 3, 1 / 3), (other / x, 1.5, -0.75),
+        (x + other, 5.0, 1.0),
+        (other + x, 5.0, 1.0),
+        (x - other, -1.0, 1.0),
+        (other - x, 1.0, -1.0),
+        (x * other, 6.0, 3.0),
+        (other * x, 6.0, 3.0),
+        (x / other, 2 / 3, 1 / 3),
+        (other / x, 1.5, -0.75),
     ]
     for y, value, slope in cases:
         assert type(y) is Variable
@@ -339,8 +345,8 @@ def test_step_23_the_package() -> None:
 
 
 def test_step_24_functions_of_two_variables() -> None:
-    assert gradients(lambda x, y: x ** 2 + y ** 2, 1.0, 1.0)[1] == [2.0, 2.0]
-    matyas = gradients(lambda x, y: 0.26 * (x ** 2 + y ** 2) - 0.48 * x * y, 1.0, 1.0)
+    assert gradients(lambda x, y: x**2 + y**2, 1.0, 1.0)[1] == [2.0, 2.0]
+    matyas = gradients(lambda x, y: 0.26 * (x**2 + y**2) - 0.48 * x * y, 1.0, 1.0)
     assert matyas[1] == [0.040000000000000036, 0.040000000000000036]
     assert gradients(goldstein_price, 1.0, 1.0) == (1876.0, [-5376.0, 8064.0])
     assert gradients(goldstein_price, 0.0, -1.0) == (3.0, [0.0, 0.0])
@@ -366,7 +372,9 @@ def test_step_28_gradient_descent() -> None:
     assert gradients(rosenbrock, 0.0, 2.0) == (401.0, [-2.0, 400.0])
     x0, x1 = var(0.0), var(2.0)
     wanted = {
-        1: (0.002, 1.6), 2: (0.0052759968, 1.2800008), 1_000: (0.6837118569138317, 0.4659526837427042),
+        1: (0.002, 1.6),
+        2: (0.0052759968, 1.2800008),
+        1_000: (0.6837118569138317, 0.4659526837427042),
         50_000: (0.9999999993724021, 0.999999998742293),
     }
     for step in range(1, 50_001):
@@ -382,13 +390,19 @@ def test_step_28_gradient_descent() -> None:
 # -- steps 29 to 36: higher derivatives --------------------------------------------------------------------------------
 
 NEWTON = [
-    2, 1.4545454545454546, 1.1510467893775467, 1.0253259289766978, 1.0009084519430513, 1.0000012353089454,
-    1.000000000002289, 1,
+    2,
+    1.4545454545454546,
+    1.1510467893775467,
+    1.0253259289766978,
+    1.0009084519430513,
+    1.0000012353089454,
+    1.000000000002289,
+    1,
 ]
 
 
 def quartic(x: Any) -> Any:
-    return x ** 4 - 2 * x ** 2
+    return x**4 - 2 * x**2
 
 
 def test_step_29_newton_by_hand() -> None:
@@ -398,7 +412,7 @@ def test_step_29_newton_by_hand() -> None:
         found.append(float(x.data))
         x.cleargrad()
         quartic(x).backward()
-        x.data = x.data - x.grad.data / (12 * x.data ** 2 - 4)
+        x.data = x.data - x.grad.data / (12 * x.data**2 - 4)
     assert found == NEWTON
 
 
@@ -416,7 +430,7 @@ def test_step_33_newton_by_differentiating_twice() -> None:
     assert found == NEWTON
 
 
-@pytest.mark.parametrize("power", [square, lambda x: x ** 2])
+@pytest.mark.parametrize("power", [square, lambda x: x**2])
 def test_steps_30_to_32_gradients_are_variables(power: Callable[..., Any]) -> None:
     x = var(3.0)
     power(x).backward()
@@ -448,19 +462,25 @@ def test_step_34_derivatives_of_the_sine() -> None:
 
 def test_step_35_derivatives_of_tanh() -> None:
     wanted = [
-        0.41997434161402614, -0.6397000084492246, 0.6216266807712962, 0.6650910447505024, -5.556893558473722,
-        13.624075441312101, 12.288367894320414, -277.062135603,
+        0.41997434161402614,
+        -0.6397000084492246,
+        0.6216266807712962,
+        0.6650910447505024,
+        -5.556893558473722,
+        13.624075441312101,
+        12.288367894320414,
+        -277.062135603,
     ]
     assert orders(np.tanh, 1.0, 8) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_step_36_double_backprop() -> None:
     x = var(2.0)
-    y = x ** 2
+    y = x**2
     y.backward(create_graph=True)
     gx: Any = x.grad
     x.cleargrad()
-    z = gx ** 3 + y
+    z = gx**3 + y
     z.backward()
     assert z.data == 68.0
     assert x.grad.data == 100.0

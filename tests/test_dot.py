@@ -47,8 +47,8 @@ def parse(text: str) -> tuple[dict[int, str], dict[int, str], list[tuple[int, in
 
 
 def goldstein_price(x: Any, y: Any) -> Any:
-    return (1 + (x + y + 1)**2 * (19 - 14*x + 3*x**2 - 14*y + 6*x*y + 3*y**2)) * (
-        30 + (2*x - 3*y)**2 * (18 - 32*x + 12*x**2 + 48*y - 36*x*y + 27*y**2)
+    return (1 + (x + y + 1) ** 2 * (19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2)) * (
+        30 + (2 * x - 3 * y) ** 2 * (18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2)
     )
 
 
@@ -91,10 +91,13 @@ def test_an_operand_used_twice_has_two_edges(mode: str) -> None:
     assert edges == [(1, 2), (1, 2), (2, 3)]
 
 
-@pytest.mark.parametrize(("mode", "functions", "variables", "arrows"), [
-    ("eager", 38, 57, 108),
-    ("symbolic", 36, 51, 104),  # 6 constants and 2 squares are written twice and are one node each
-])
+@pytest.mark.parametrize(
+    ("mode", "functions", "variables", "arrows"),
+    [
+        ("eager", 38, 57, 108),
+        ("symbolic", 36, 51, 104),  # 6 constants and 2 squares are written twice and are one node each
+    ],
+)
 def test_goldstein_price(mode: str, functions: int, variables: int, arrows: int) -> None:
     values, operations, edges = parse(get_dot_graph(in_mode(mode, goldstein_price)))
     assert (len(operations), len(values), len(edges)) == (functions, variables, arrows)
@@ -178,8 +181,12 @@ print(sg.get_dot_graph(np.where(a > b, np.tanh(a @ b.T), sg.softmax(a * b + 1).s
 def test_the_text_is_the_same_in_every_process() -> None:
     texts = [
         subprocess.run(
-            [sys.executable, "-c", SCRIPT], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True,
-            check=True, cwd=Path(__file__).parent.parent, timeout=120,
+            [sys.executable, "-c", SCRIPT],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            cwd=Path(__file__).parent.parent,
+            timeout=120,
         ).stdout
         for seed in ("1", "2")
     ]
@@ -190,8 +197,25 @@ def test_the_text_is_the_same_in_every_process() -> None:
 # -- text is data ------------------------------------------------------------------------------------------------------
 
 HOSTILE = [
-    'say "hi"', "back\\slash", "\\", 'end\\"', "\\N \\G \\l \\n", "two\nlines", "]; evil [shape=box", "<b>bold</b>",
-    "&lt;&#38;&", "\x00\x1b\x7f", "\ud800", "größe 大 🎈", "", " ", "}", "node", "x" * 5000, "a -> b", "%s {0}",
+    'say "hi"',
+    "back\\slash",
+    "\\",
+    'end\\"',
+    "\\N \\G \\l \\n",
+    "two\nlines",
+    "]; evil [shape=box",
+    "<b>bold</b>",
+    "&lt;&#38;&",
+    "\x00\x1b\x7f",
+    "\ud800",
+    "größe 大 🎈",
+    "",
+    " ",
+    "}",
+    "node",
+    "x" * 5000,
+    "a -> b",
+    "%s {0}",
     "\u2028\u202e",
 ]
 
@@ -206,10 +230,21 @@ def test_names_are_only_names(name: str) -> None:
     get_dot_graph(y).encode("utf-8")
 
 
-@pytest.mark.parametrize(("text", "quoted"), [
-    ('"', r'"\""'), ("\\", r'"\\"'), ("\n", r'"\n"'), ("\\n", r'"\\n"'), ("&lt;", '"&amp;lt;"'), ("a & b", '"a & b"'),
-    ("\x00", r'"\\x00"'), ("\ud800", r'"\\ud800"'), ("é", '"é"'), (3, '"3"'),
-])
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ('"', r'"\""'),
+        ("\\", r'"\\"'),
+        ("\n", r'"\n"'),
+        ("\\n", r'"\\n"'),
+        ("&lt;", '"&amp;lt;"'),
+        ("a & b", '"a & b"'),
+        ("\x00", r'"\\x00"'),
+        ("\ud800", r'"\\ud800"'),
+        ("é", '"é"'),
+        (3, '"3"'),
+    ],
+)
 def test_quote(text: object, quoted: str) -> None:
     assert quote(text) == quoted
 
@@ -225,7 +260,7 @@ def test_graphviz_shows_names_as_they_are(name: str, tmp_path: Path) -> None:
 
 
 def test_clusters_and_attributes() -> None:
-    dot = Dot(rankdir="LR", label="both \"sides\"")
+    dot = Dot(rankdir="LR", label='both "sides"')
     before, after = dot.cluster("before"), dot.cluster("after", style="dashed", color="#ff0000")
     a = dot.node("a", before, **VALUE)
     b = dot.node("b", after, **OPERATION)
@@ -308,7 +343,11 @@ ECHO = "sys.stdout.buffer.write(' '.join(args).encode() + b'|' + text)"
 
 @pytest.mark.parametrize("name", ["a.svg", "with space; rm -rf $HOME.png", "'quoted\".PDF", "-Tpng.svg", "..svg"])
 def test_the_extension_picks_the_format(
-    name: str, value: Variable, fake_dot: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: Variable,
+    fake_dot: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_dot(ECHO)
     monkeypatch.chdir(tmp_path)
@@ -320,7 +359,10 @@ def test_the_extension_picks_the_format(
 
 @pytest.mark.parametrize("mode", ["eager", "symbolic"])
 def test_the_default_file(
-    mode: str, fake_dot: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    fake_dot: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_dot(ECHO)
     monkeypatch.chdir(tmp_path)
@@ -366,7 +408,10 @@ def test_a_renderer_that_fails(value: Variable, fake_dot: Callable[[str], Path],
 
 
 def test_a_renderer_that_hangs(
-    value: Variable, fake_dot: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    value: Variable,
+    fake_dot: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_dot("time.sleep(600)")
     monkeypatch.setattr(sys.modules[Dot.__module__], "TIMEOUT", 0.5)  # symgraph.dot is NumPy's dot
@@ -384,7 +429,10 @@ def test_graphviz_from_pip(value: Variable, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_pure_executable_beside_python(
-    value: Variable, fake_dot: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    value: Variable,
+    fake_dot: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_dot(ECHO).rename(tmp_path / "bin" / "graphviz-pure")
     monkeypatch.setenv("PATH", "")
@@ -394,11 +442,22 @@ def test_the_pure_executable_beside_python(
     assert path.read_bytes().startswith(b"-Tsvg|digraph g {")
 
 
-@pytest.mark.parametrize(("name", "shown"), [
-    ("g.svg", "SVG"), ("g.png", "Image"), ("g.jpg", "Image"), ("g.pdf", None), ("g.dot", None),
-])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("g.svg", "SVG"),
+        ("g.png", "Image"),
+        ("g.jpg", "Image"),
+        ("g.pdf", None),
+        ("g.dot", None),
+    ],
+)
 def test_a_notebook_shows_the_picture(
-    name: str, shown: str | None, value: Variable, fake_dot: Callable[[str], Path], tmp_path: Path,
+    name: str,
+    shown: str | None,
+    value: Variable,
+    fake_dot: Callable[[str], Path],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_dot(ECHO)

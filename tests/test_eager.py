@@ -88,11 +88,14 @@ def test_settings_as_attributes() -> None:
         sg.config.enable_backprop = True
 
 
-@pytest.mark.parametrize("use", [
-    lambda: using_config("enable_backprob", False).__enter__(),
-    lambda: sg.config.enable_backprob,
-    lambda: setattr(sg.config, "enable_backprob", False),
-])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: using_config("enable_backprob", False).__enter__(),
+        lambda: sg.config.enable_backprob,
+        lambda: setattr(sg.config, "enable_backprob", False),
+    ],
+)
 def test_unknown_settings(use: Callable[[], Any]) -> None:
     with pytest.raises(AttributeError, match="no setting 'enable_backprob'; the settings are: enable_backprop"):
         use()
@@ -130,10 +133,23 @@ def test_gradients_may_be_assigned_as_arrays() -> None:
     assert y.grad is None
 
 
-@pytest.mark.parametrize("use", [
-    lambda v: v.shape, lambda v: v.ndim, lambda v: v.dtype, len, float, lambda v: v + 1, lambda v: 2 - v, np.exp,
-    lambda v: np.add(v, np.ones(3)), lambda v: v.sum(), lambda v: v.backward(), lambda v: v[0],
-])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda v: v.shape,
+        lambda v: v.ndim,
+        lambda v: v.dtype,
+        len,
+        float,
+        lambda v: v + 1,
+        lambda v: 2 - v,
+        np.exp,
+        lambda v: np.add(v, np.ones(3)),
+        lambda v: v.sum(),
+        lambda v: v.backward(),
+        lambda v: v[0],
+    ],
+)
 def test_no_data_yet(use: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError, match=r"the Variable 'w' has no data yet; assign an ndarray to \.data first"):
         use(Variable(None, "w"))
@@ -222,7 +238,7 @@ def test_copies_and_pickles_are_leaves() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_python_numbers_adapt(dtype: str) -> None:
     x = Variable(np.ones(3, dtype))
-    for y in (x * 2.0, 2 - x, x / 3, 3.0 / x, x ** 2, x + 1, np.maximum(x, 0.5), x.mean(), np.where(x > 0, x, 0.0)):
+    for y in (x * 2.0, 2 - x, x / 3, 3.0 / x, x**2, x + 1, np.maximum(x, 0.5), x.mean(), np.where(x > 0, x, 0.0)):
         assert y.dtype == dtype
         x.cleargrad()
         y.backward()
@@ -254,11 +270,22 @@ def test_integers_compute_as_integers() -> None:
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
-@pytest.mark.parametrize(("left", "right"), [
-    ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2, 3)), ((1,), ()), ((2, 3), (2, 3)), ((0, 3), (3,)), ((4, 1, 3), (2, 1)),
-])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((2, 3), (3,)),
+        ((2, 1), (1, 3)),
+        ((), (2, 3)),
+        ((1,), ()),
+        ((2, 3), (2, 3)),
+        ((0, 3), (3,)),
+        ((4, 1, 3), (2, 1)),
+    ],
+)
 def test_gradients_are_summed_where_values_were_broadcast(
-    left: tuple[int, ...], right: tuple[int, ...], create_graph: bool,
+    left: tuple[int, ...],
+    right: tuple[int, ...],
+    create_graph: bool,
 ) -> None:
     rng = np.random.default_rng(1)
     x, y = Variable(rng.random(left)), Variable(rng.random(right))
@@ -281,7 +308,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "take": (lambda a: (a[[0, 0, 2]] ** 2).sum(), ((3, 4),)),
     "concatenate": (lambda a, b: (np.concatenate([a, b]) ** 3).sum(), ((3,), (2,))),
     "stack": (lambda a, b: (np.stack([a, b * a]) ** 2).prod(), ((2,), (2,))),
-    "where": (lambda a: np.where(a > 0.5, a ** 2, np.exp(a)).sum(), ((7,),)),
+    "where": (lambda a: np.where(a > 0.5, a**2, np.exp(a)).sum(), ((7,),)),
     "variance": (lambda a: a.var(axis=0).sum() + np.std(a), ((3, 4),)),
     "shapes": (lambda a: (a.T.reshape(2, -1) * np.expand_dims(a.ravel()[:6], 0)).mean(), ((3, 4),)),
     "extrema": (lambda a: a.max(axis=1).sum() - np.minimum(a, 0.5).sum(), ((3, 4),)),
@@ -296,6 +323,7 @@ def test_functions_of_numpy_have_gradients(name: str) -> None:
     values = [rng.random(s) for s in shapes]
     found = grad_of(f, *values)
     for k, value in enumerate(values):
+
         def one(x: Variable, k: int = k) -> Any:
             return f(*[x if j == k else Variable(v) for j, v in enumerate(values)])
 
@@ -328,7 +356,7 @@ def test_sizes_are_plain_numbers() -> None:
 
 def test_gradients_accumulate_until_cleared() -> None:
     x = Variable(np.array(2.0))
-    y = x ** 2
+    y = x**2
     y.backward()
     y.backward()
     assert x.grad.data == 8.0
@@ -339,7 +367,7 @@ def test_gradients_accumulate_until_cleared() -> None:
 
 def test_retained_gradients_do_not_leak_into_a_second_walk() -> None:
     x = Variable(np.array(2.0))
-    t = x ** 2
+    t = x**2
     y = t * 3
     y.backward(retain_grad=True)
     y.backward(retain_grad=True)
@@ -378,17 +406,17 @@ def test_a_leaf_gets_ones() -> None:
 
 def test_unchain_and_no_grad_stop_the_walk() -> None:
     x = Variable(np.array(2.0))
-    t = x ** 2
+    t = x**2
     t.unchain()
     (t * x).backward()
     assert (x.grad.data, t.grad.data) == (4.0, 2.0)
     x.cleargrad()
     with no_grad():
-        u = x ** 2
+        u = x**2
     (u * x).backward()
     assert x.grad.data == 4.0
     x.cleargrad()
-    (sg.stop_gradient(x ** 2) * x).backward()
+    (sg.stop_gradient(x**2) * x).backward()
     assert x.grad.data == 4.0
 
 
@@ -399,12 +427,12 @@ def test_flat_operations_pass_nothing_on() -> None:
 
 def test_recording_is_forced_by_create_graph_and_put_back() -> None:
     x = Variable(np.array(3.0))
-    y = x ** 3
+    y = x**3
     with no_grad():
         y.backward(create_graph=True)
         assert sg.config.enable_backprop is False
     assert x.grad.creator is not None
-    y = x ** 3
+    y = x**3
     x.cleargrad()
     y.backward()
     assert x.grad.creator is None
@@ -435,7 +463,7 @@ def test_deep_graphs_need_no_recursion(create_graph: bool) -> None:
     for _ in range(20_000):
         y = y * 0.9999
     y.backward(create_graph=create_graph)
-    assert x.grad.data == pytest.approx(0.9999 ** 20_000, rel=1e-9)
+    assert x.grad.data == pytest.approx(0.9999**20_000, rel=1e-9)
     gc.disable()  # so that it is the reference counts that free the chain
     try:
         x.cleargrad()
@@ -450,7 +478,7 @@ def test_work_is_linear_in_nodes_not_in_paths() -> None:
     for _ in range(60):
         y = y + y
     y.backward()
-    assert y.data == x.grad.data == 2.0 ** 60
+    assert y.data == x.grad.data == 2.0**60
 
 
 def test_threads_share_leaves() -> None:
@@ -476,7 +504,7 @@ def test_threads_share_leaves() -> None:
 
 class Square(Function):
     def forward(self, x: Any) -> Any:
-        return x ** 2
+        return x**2
 
     def backward(self, gy: Variable) -> Any:
         (x,) = self.inputs
@@ -501,7 +529,7 @@ class Power(Function):
         self.exponent = exponent
 
     def forward(self, x: Any) -> Any:
-        return x ** self.exponent
+        return x**self.exponent
 
     def backward(self, gy: Variable) -> Any:
         (x,) = self.inputs
@@ -522,7 +550,7 @@ def test_outputs_that_lead_nowhere_have_zero_gradients(create_graph: bool) -> No
     x = Variable(np.array([1.0, 2.0, 3.0]))
     low, high = Halves()(x)
     del high
-    (low ** 2).sum().backward(create_graph=create_graph)
+    (low**2).sum().backward(create_graph=create_graph)
     assert x.grad.data.tolist() == [2.0, 4.0, 0.0]
     x.cleargrad()
     low, high = Halves()(x)
@@ -595,7 +623,7 @@ def test_creators_name_themselves() -> None:
     x = Variable(np.array(2.0))
     assert (Square()(x).creator.label, (x * 2).creator.label) == ("Square", "Mul")
     assert repr((x * 2).creator) == "<function Mul>"
-    y = x ** 3
+    y = x**3
     assert y.creator.op is sg.op.lookup("pow") and y.creator.params == {"exponent": 3}
 
 

@@ -55,7 +55,10 @@ def test_text_is_the_same_in_every_process():
     texts = set()
     for seed in ("0", "1", "77"):
         run = subprocess.run(
-            [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", PROGRAM],
+            capture_output=True,
+            text=True,
+            check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         )
         texts.add(run.stdout)

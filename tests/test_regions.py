@@ -36,7 +36,9 @@ FORMULAS = {
 def data(rows, columns=5):
     rng = np.random.default_rng(rows)
     return {
-        "x": rng.standard_normal((rows, columns)), "w": rng.standard_normal(columns), "y": rng.standard_normal(rows)
+        "x": rng.standard_normal((rows, columns)),
+        "w": rng.standard_normal(columns),
+        "y": rng.standard_normal(rows),
     }
 
 

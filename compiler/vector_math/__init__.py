@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compiler.program import Note, Recorder, S, Statement
+from compiler.program import Const, Primitive, Recorder, S
 from compiler.vector_math import error, exponential, hyperbolic, inverse, logarithm, power, trigonometric
 
 
 class Function(NamedTuple):
     """An elementary function: `rule(m, x, ...)` for one element.
 
-    Where arguments above `limit` (by dtype) would cost all others time, `far` computes them; `rule` holds up to `limit`.
+    Where arguments above `limit` (by dtype) would cost all others time, `far` computes them; `rule` holds up to
+    `limit`.
     """
 
     rule: Callable[..., S]
@@ -59,7 +60,7 @@ class Recorded(NamedTuple):
     """A function as statements; the first ones made are its arguments."""
 
     arguments: tuple[int, ...]
-    body: tuple[Statement | Note, ...]
+    body: tuple[Const | Primitive, ...]
     result: int
 
 
@@ -72,4 +73,6 @@ def record(name: str, dtype: np.dtype[Any], arguments: int, far: bool = False) -
     rule = function.far if far else function.rule
     assert rule is not None
     result = rule(m, *given)
-    return Recorded(tuple(a.number for a in given), tuple(m.body), result.number)
+    return Recorded(
+        tuple(a.number for a in given), tuple(s for s in m.body if isinstance(s, Const | Primitive)), result.number
+    )

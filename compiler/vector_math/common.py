@@ -18,7 +18,7 @@ class Format(NamedTuple):
     ``rounder`` is 1.5 · 2**fraction: adding it leaves a number rounded to an integer in the low bits.
     """
 
-    float: np.dtype[Any]
+    dtype: np.dtype[Any]
     integer: np.dtype[Any]
     fraction: int
     bias: int

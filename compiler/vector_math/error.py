@@ -1,8 +1,8 @@
 """erf, erfc.
 
 erf(x) = -expm1(-x g(x)) with g(x) = -log(erfc(x)) / x, which is smooth and never 0, so one polynomial serves all of
-[0, 6]. erfc(x) = exp(-x**2) p(t) / (1 + 2 x) with t = (x - K) / (x + K) (Shepherd & Laframboise, "Chebyshev approximation
-of (1 + 2x) exp(x**2) erfc x in 0 <= x < infinity", 1981).
+[0, 6]. erfc(x) = exp(-x**2) p(t) / (1 + 2 x) with t = (x - K) / (x + K) (Shepherd & Laframboise, "Chebyshev
+approximation of (1 + 2x) exp(x**2) erfc x in 0 <= x < infinity", 1981).
 """
 
 from __future__ import annotations
@@ -56,4 +56,5 @@ def _erfc(m: Recorder, x: S) -> S:
 
 def erfc(m: Recorder, x: S) -> S:
     """1 - erf(x), below 4 ulp also where it is tiny."""
-    return double_rule(_erfc)(m, x)
+    result: S = double_rule(_erfc)(m, x)
+    return result

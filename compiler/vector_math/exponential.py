@@ -1,8 +1,8 @@
 """exp, exp2, expm1.
 
 x = n ln 2 + r with an integer n and |r| <= ln(2) / 2, exp(x) = 2**n exp(r) (Cody & Waite, "Software Manual for the
-Elementary Functions", 1980, chapter 6; Tang, "Table-driven implementation of the exponential function", 1989). ln 2 comes
-in two parts, subtracted by fused steps, of which the first is exact.
+Elementary Functions", 1980, chapter 6; Tang, "Table-driven implementation of the exponential function", 1989). ln 2
+comes in two parts, subtracted by fused steps, of which the first is exact.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def power_of_two(m: Recorder, n: S, value: S) -> S:
     f = format_of(value)
     word = bits(m, n)
     half = m.shr(word, 1)
-    first = m.bitcast(m.shl(half, f.fraction), f.float)
-    second = m.bitcast(m.shl(word - half, f.fraction), f.float)
+    first = m.bitcast(m.shl(half, f.fraction), f.dtype)
+    second = m.bitcast(m.shl(word - half, f.fraction), f.dtype)
     return value * first * second
 
 

@@ -39,7 +39,7 @@ def reduce(m: Recorder, x: S, offset: int) -> Reduced:
 def power(m: Recorder, shifted: S) -> S:
     """2**n where the low bits of `shifted` are n + bias."""
     f = format_of(shifted)
-    return m.bitcast(m.shl(bits(m, shifted), f.fraction), f.float)
+    return m.bitcast(m.shl(bits(m, shifted), f.fraction), f.dtype)
 
 
 def scaled_expm1(m: Recorder, x: S, halvings: int, exact: bool = False, low: S | None = None) -> S:

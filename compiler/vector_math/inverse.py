@@ -1,8 +1,9 @@
 """asin, acos, atan, atan2, asinh, acosh, atanh.
 
-asin and acos: a polynomial up to 1/2, and asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)) above; atan: a polynomial up to 1 and
-atan(x) = pi/2 - atan(1/x) above (Muller, "Elementary Functions", 11.1; Abramowitz & Stegun 4.4); the hyperbolic ones from
-log1p, by the formulas of Kahan, "Branch cuts for complex elementary functions" (1987). float32 is computed in float64.
+asin and acos: a polynomial up to 1/2, and asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)) above; atan: a polynomial up to
+1 and atan(x) = pi/2 - atan(1/x) above (Muller, "Elementary Functions", 11.1; Abramowitz & Stegun 4.4); the hyperbolic
+ones from log1p, by the formulas of Kahan, "Branch cuts for complex elementary functions" (1987). float32 is computed
+in float64.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import math
 
 from compiler.program import Recorder, S
-from compiler.vector_math import logarithm
-from compiler.vector_math import tables as t
+from compiler.vector_math import logarithm, tables as t
 from compiler.vector_math.common import double_rule, polynomial
 
 HALF_PI, HALF_PI_LOW = t.PI[0] / 2, t.PI[1] / 2

@@ -40,9 +40,9 @@ def reduce(m: Recorder, x: S, subnormal: bool = True) -> Reduced:
     word = bits(m, x) + (one - HALF_ROOT[x.bits])
     exponent = m.shr(word, f.fraction)
     # an integer below 2**fraction, put into the fraction of 2**fraction, is a floating-point number
-    k = m.bitcast(exponent | ((f.bias + f.fraction) << f.fraction), f.float) - bias
+    k = m.bitcast(exponent | ((f.bias + f.fraction) << f.fraction), f.dtype) - bias
     fraction = (word & ((1 << f.fraction) - 1)) + HALF_ROOT[x.bits]
-    return Reduced(k, m.bitcast(fraction, f.float) - 1.0, word)
+    return Reduced(k, m.bitcast(fraction, f.dtype) - 1.0, word)
 
 
 def tail(m: Recorder, f: S, square: S) -> S:
@@ -74,7 +74,7 @@ def log1p(m: Recorder, x: S) -> S:
     lost = m.select(x < 1.0, x - (u - 1.0), one - (u - x))
     k, f, word = reduce(m, u, subnormal=False)
     # 2**(1 - k), which is 0 for the largest exponent, where nothing is lost that matters
-    down = m.bitcast(m.const((2 * form.bias + 1) << form.fraction, word) - (word & _exponent(form)), form.float)
+    down = m.bitcast(m.const((2 * form.bias + 1) << form.fraction, word) - (word & _exponent(form)), form.dtype)
     lost = lost * down * 0.5 * (one - f)
     high, low = t.LN2 if x.bits == 64 else t.LN2_32
     square = f * f * 0.5

@@ -1,8 +1,8 @@
 """pow, cbrt.
 
 pow(x, y) = exp(y log(x)), the logarithm in two parts so that y log(x) has no error that counts (Muller, "Elementary
-Functions", 11.5; Tang 1990). cbrt starts from a polynomial for the inverse cube root and ends with one of Newton's steps on
-the exact residual (Kahan & Bindel, "Computing a real cube root", 1991, on why one suffices).
+Functions", 11.5; Tang 1990). cbrt starts from a polynomial for the inverse cube root and ends with one of Newton's
+steps on the exact residual (Kahan & Bindel, "Computing a real cube root", 1991, on why one suffices).
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 
 from compiler.program import Recorder, S
-from compiler.vector_math import logarithm
-from compiler.vector_math import tables as t
+from compiler.vector_math import logarithm, tables as t
 from compiler.vector_math.common import DOUBLE, FLOAT32, FLOAT64, bits, clamp, double_rule, polynomial
 from compiler.vector_math.exponential import LOG2E, power_of_two
 
@@ -120,4 +119,5 @@ def _cbrt(m: Recorder, x: S) -> S:
 
 def cbrt(m: Recorder, x: S) -> S:
     """The cube root, below 1 ulp."""
-    return double_rule(_cbrt)(m, x)
+    result: S = double_rule(_cbrt)(m, x)
+    return result

@@ -1,9 +1,9 @@
 """sin, cos, tan.
 
-Up to LIMIT the nearest multiple of pi (of pi/2 for tan) is subtracted in three parts by fused steps, of which the first is
-exact (Cody & Waite 1980, chapter 8; Muller, "Elementary Functions", 11.2; with fused steps: Boldo, Daumas & Li, "Formally
-verified argument reduction with a fused multiply-add", 2009). Larger arguments are multiplied by as many bits of 2/pi as
-matter (Payne & Hanek, "Radian reduction for trigonometric functions", 1983).
+Up to LIMIT the nearest multiple of pi (of pi/2 for tan) is subtracted in three parts by fused steps, of which the
+first is exact (Cody & Waite 1980, chapter 8; Muller, "Elementary Functions", 11.2; with fused steps: Boldo, Daumas &
+Li, "Formally verified argument reduction with a fused multiply-add", 2009). Larger arguments are multiplied by as
+many bits of 2/pi as matter (Payne & Hanek, "Radian reduction for trigonometric functions", 1983).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _sine(m: Recorder, r: S, n: S, flip: S | None) -> S:
     sign = m.shl(bits(m, n), f.fraction + (11 if r.bits == 64 else 8))
     if flip is not None:
         sign = sign ^ (bits(m, flip) & f.sign)
-    return m.bitcast(bits(m, y) ^ sign, f.float)
+    return m.bitcast(bits(m, y) ^ sign, f.dtype)
 
 
 def sin(m: Recorder, x: S) -> S:
@@ -76,7 +76,7 @@ def tan(m: Recorder, x: S) -> S:
 
 
 def _tangent(m: Recorder, r: S, low: S, n: S, flip: S) -> S:
-    """tan(r + low), or -1 / tan(r + low) where n, an integer plus `rounder`, is odd; with the sign bit of `flip` as well."""
+    """tan(r + low), or -1 / tan(r + low) where n, an integer plus `rounder`, is odd; with the sign bit of `flip`."""
     f, one = format_of(r), m.const(1, r)
     z = r * r
     small = m.fma(r * z, polynomial(m, z, t.TAN if r.bits == 64 else t.TAN_32), low)
@@ -86,7 +86,7 @@ def _tangent(m: Recorder, r: S, low: S, n: S, flip: S) -> S:
     # one step of Newton's iteration, with what y lost
     inverse = m.fma(m.fma(lost, inverse, m.fma(y, inverse, one)), inverse, inverse)
     y = m.select((bits(m, n) & 1).eq(0), y, inverse)
-    return m.bitcast(bits(m, y) ^ (bits(m, flip) & f.sign), f.float)
+    return m.bitcast(bits(m, y) ^ (bits(m, flip) & f.sign), f.dtype)
 
 
 # -- arguments of any size ---------------------------------------------------------------------------------------------

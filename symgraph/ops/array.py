@@ -84,10 +84,19 @@ def view(
             return ArrayType(x.dtype, fresh_opaque(name, x.shape, tuple(sorted(params.items(), key=str))))
         return ArrayType(x.dtype, shape(x.shape, params))
 
-    return register(Op(
-        name=name, kind="view", impl=impl, grad=grad, infer=infer, lower=index_map, onnx=onnx, domain=ANY,
-        expand=expand,
-    ))
+    return register(
+        Op(
+            name=name,
+            kind="view",
+            impl=impl,
+            grad=grad,
+            infer=infer,
+            lower=index_map,
+            onnx=onnx,
+            domain=ANY,
+            expand=expand,
+        )
+    )
 
 
 def _same_axes(shape: Shape) -> list[AxisMap]:
@@ -95,6 +104,7 @@ def _same_axes(shape: Shape) -> list[AxisMap]:
 
 
 # transpose
+
 
 def _transposed(shape: Shape, params: dict[str, Any]) -> Shape:
     axes = params["axes"]
@@ -121,8 +131,12 @@ def _transpose_grad(g: Any, out: Any, x: Any, *, axes: tuple[int, ...] | None) -
 
 
 transpose: Op = view(
-    "transpose", lambda x, *, axes: np.transpose(x, axes), grad=(_transpose_grad,), shape=_transposed,
-    index_map=_transpose_map, onnx="Transpose",
+    "transpose",
+    lambda x, *, axes: np.transpose(x, axes),
+    grad=(_transpose_grad,),
+    shape=_transposed,
+    index_map=_transpose_map,
+    onnx="Transpose",
 )
 
 
@@ -144,8 +158,13 @@ def _swap_expand(x: Any, *, axes: tuple[int, int]) -> Any:
 
 
 swapaxes: Op = view(
-    "swapaxes", lambda x, *, axes: np.swapaxes(x, *axes), grad=(lambda g, out, x, *, axes: swapaxes(g, axes=axes),),
-    shape=_swapped, index_map=lambda x, out, params: None, onnx="Transpose", expand=_swap_expand,
+    "swapaxes",
+    lambda x, *, axes: np.swapaxes(x, *axes),
+    grad=(lambda g, out, x, *, axes: swapaxes(g, axes=axes),),
+    shape=_swapped,
+    index_map=lambda x, out, params: None,
+    onnx="Transpose",
+    expand=_swap_expand,
 )
 
 
@@ -159,10 +178,12 @@ def _moved(ndim: int, source: tuple[int, ...], destination: tuple[int, ...]) -> 
 
 
 moveaxis: Op = view(
-    "moveaxis", lambda x, *, source, destination: np.moveaxis(x, source, destination),
+    "moveaxis",
+    lambda x, *, source, destination: np.moveaxis(x, source, destination),
     grad=(lambda g, out, x, *, source, destination: moveaxis(g, source=destination, destination=source),),
     shape=lambda shape, p: tuple(shape[a] for a in _moved(len(shape), p["source"], p["destination"])),
-    index_map=lambda x, out, params: None, onnx="Transpose",
+    index_map=lambda x, out, params: None,
+    onnx="Transpose",
     expand=lambda x, *, source, destination: (
         None if rank(x) is None else transpose(x, axes=_moved(rank(x), source, destination))  # type: ignore[arg-type]
     ),
@@ -200,8 +221,12 @@ def _reshape_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexM
 
 
 reshape: Op = view(
-    "reshape", lambda x, *, shape: np.reshape(x, shape), grad=(lambda g, out, x, *, shape: reshape_like(g, x),),
-    shape=_reshaped, index_map=_reshape_map, onnx="Reshape",
+    "reshape",
+    lambda x, *, shape: np.reshape(x, shape),
+    grad=(lambda g, out, x, *, shape: reshape_like(g, x),),
+    shape=_reshaped,
+    index_map=_reshape_map,
+    onnx="Reshape",
     opaque=lambda shape, params: (
         fresh_opaque("reshape", shape, params["shape"]) if -1 in params["shape"] else params["shape"]
     ),
@@ -219,8 +244,11 @@ def _expanded(shape: Shape, params: dict[str, Any]) -> Shape:
 
 
 expand_dims: Op = view(
-    "expand_dims", lambda x, *, axis: np.expand_dims(x, axis), grad=(lambda g, out, x, *, axis: reshape_like(g, x),),
-    shape=_expanded, onnx="Unsqueeze",
+    "expand_dims",
+    lambda x, *, axis: np.expand_dims(x, axis),
+    grad=(lambda g, out, x, *, axis: reshape_like(g, x),),
+    shape=_expanded,
+    onnx="Unsqueeze",
     index_map=lambda x, out, p: tuple(AxisMap(a, 1, 0) for a in range(out.ndim or 0) if a not in p["axis"]),
 )
 
@@ -239,14 +267,16 @@ def _squeezed(shape: Shape, params: dict[str, Any]) -> Shape:
 
 def _squeeze_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexMap:
     kept = iter(range(out.ndim or 0))
-    return tuple(
-        AxisMap(None, 0, 0) if a in params["axis"] else AxisMap(next(kept), 1, 0) for a in range(x.ndim or 0)
-    )
+    return tuple(AxisMap(None, 0, 0) if a in params["axis"] else AxisMap(next(kept), 1, 0) for a in range(x.ndim or 0))
 
 
 squeeze: Op = view(
-    "squeeze", lambda x, *, axis: np.squeeze(x, axis), grad=(lambda g, out, x, *, axis: reshape_like(g, x),),
-    shape=_squeezed, index_map=_squeeze_map, onnx="Squeeze",
+    "squeeze",
+    lambda x, *, axis: np.squeeze(x, axis),
+    grad=(lambda g, out, x, *, axis: reshape_like(g, x),),
+    shape=_squeezed,
+    index_map=_squeeze_map,
+    onnx="Squeeze",
 )
 
 
@@ -265,8 +295,13 @@ def _flip_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexMap:
 
 
 flip: Op = view(
-    "flip", lambda x, *, axis: np.flip(x, axis), grad=(lambda g, out, x, *, axis: flip(g, axis=axis),),
-    shape=_flipped, index_map=_flip_map, onnx="", opaque=lambda shape, params: shape,
+    "flip",
+    lambda x, *, axis: np.flip(x, axis),
+    grad=(lambda g, out, x, *, axis: flip(g, axis=axis),),
+    shape=_flipped,
+    index_map=_flip_map,
+    onnx="",
+    opaque=lambda shape, params: shape,
 )
 
 
@@ -274,7 +309,7 @@ def _broadcast_shape(shape: Shape, params: dict[str, Any]) -> Shape:
     wanted = params["shape"]
     ok = len(wanted) >= len(shape) and all(
         s in (1, w) or not (isinstance(s, int) and isinstance(w, int))
-        for s, w in zip(shape, wanted[len(wanted) - len(shape):], strict=True)
+        for s, w in zip(shape, wanted[len(wanted) - len(shape) :], strict=True)
     )
     if not ok:
         raise ShapeError(f"broadcast_to: {format_shape(shape)} does not broadcast to {format_shape(wanted)}")
@@ -295,9 +330,14 @@ def _broadcast_to_expand(x: Any, *, shape: Shape) -> Any:
 
 
 broadcast_to: Op = view(
-    "broadcast_to", lambda x, *, shape: np.broadcast_to(x, shape),
-    grad=(lambda g, out, x, *, shape: unbroadcast(g, x),), shape=_broadcast_shape, index_map=_broadcast_map,
-    onnx="Expand", opaque=lambda shape, params: tuple(params["shape"]), expand=_broadcast_to_expand,
+    "broadcast_to",
+    lambda x, *, shape: np.broadcast_to(x, shape),
+    grad=(lambda g, out, x, *, shape: unbroadcast(g, x),),
+    shape=_broadcast_shape,
+    index_map=_broadcast_map,
+    onnx="Expand",
+    opaque=lambda shape, params: tuple(params["shape"]),
+    expand=_broadcast_to_expand,
 )
 
 # -- indexing ----------------------------------------------------------------------------------------------------------
@@ -336,7 +376,7 @@ def full_index(index: Index, ndim: int) -> Index:
         raise OutOfBoundsError(f"getitem: {used} indices for {ndim} dimension{'s' * (ndim != 1)}")
     fill = (ALL,) * (ndim - used)
     at = next((k for k, i in enumerate(index) if i is Ellipsis), len(index))
-    return (*index[:at], *fill, *index[at + 1:])
+    return (*index[:at], *fill, *index[at + 1 :])
 
 
 def _indexed(shape: Shape, params: dict[str, Any]) -> Shape:
@@ -374,8 +414,12 @@ def _index_map(x: ArrayType, out: ArrayType, params: dict[str, Any]) -> IndexMap
 
 
 getitem: Op = view(
-    "getitem", lambda x, *, index: x[to_numpy_index(index)],
-    grad=(lambda g, out, x, *, index: embed(g, x, index=index),), shape=_indexed, index_map=_index_map, onnx="Slice",
+    "getitem",
+    lambda x, *, index: x[to_numpy_index(index)],
+    grad=(lambda g, out, x, *, index: embed(g, x, index=index),),
+    shape=_indexed,
+    index_map=_index_map,
+    onnx="Slice",
 )
 
 
@@ -389,11 +433,19 @@ def _infer_like(g: ArrayType, x: ArrayType) -> ArrayType:
     return ArrayType(g.dtype, x.shape)
 
 
-embed: Op = register(Op(
-    name="embed", kind="scatter", impl=_embed, onnx="", domain=ANY * 2, shape_only=(1,),
-    grad=(lambda g, out, v, x, *, index: getitem(g, index=index), None),
-    infer=lambda types, params: _infer_like(*types), lower="embed",
-))
+embed: Op = register(
+    Op(
+        name="embed",
+        kind="scatter",
+        impl=_embed,
+        onnx="",
+        domain=ANY * 2,
+        shape_only=(1,),
+        grad=(lambda g, out, v, x, *, index: getitem(g, index=index), None),
+        infer=lambda types, params: _infer_like(*types),
+        lower="embed",
+    )
+)
 """Zeros in the shape of x, with g written at a constant index: the gradient of getitem."""
 
 
@@ -404,7 +456,7 @@ def _infer_take(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType
     if isinstance(x.shape, Opaque) or isinstance(i.shape, Opaque):
         return ArrayType(x.dtype, fresh_opaque("take", x.shape, i.shape, params["axis"]))
     axis = params["axis"] = normalize_axis(params["axis"], len(x.shape), "take")
-    return ArrayType(x.dtype, (*x.shape[:axis], *i.shape, *x.shape[axis + 1:]))
+    return ArrayType(x.dtype, (*x.shape[:axis], *i.shape, *x.shape[axis + 1 :]))
 
 
 def _scatter_add(g: Any, i: Any, x: Any, *, axis: int) -> Any:
@@ -421,15 +473,31 @@ def _infer_scatter_add(types: Sequence[ArrayType], params: dict[str, Any]) -> Ar
     return _infer_like(g, x)
 
 
-take: Op = register(Op(
-    name="take", kind="gather", impl=lambda x, i, *, axis: np.take(x, i, axis), onnx="Gather", domain=ANY * 2,
-    grad=(lambda g, out, x, i, *, axis: scatter_add(g, i, x, axis=axis), None), infer=_infer_take, lower="take",
-))
-scatter_add: Op = register(Op(
-    name="scatter_add", kind="scatter", impl=_scatter_add, onnx="", domain=ANY * 3, shape_only=(2,),
-    grad=(lambda g, out, v, i, x, *, axis: take(g, i, axis=axis), None, None),
-    infer=_infer_scatter_add, lower="scatter_add",
-))
+take: Op = register(
+    Op(
+        name="take",
+        kind="gather",
+        impl=lambda x, i, *, axis: np.take(x, i, axis),
+        onnx="Gather",
+        domain=ANY * 2,
+        grad=(lambda g, out, x, i, *, axis: scatter_add(g, i, x, axis=axis), None),
+        infer=_infer_take,
+        lower="take",
+    )
+)
+scatter_add: Op = register(
+    Op(
+        name="scatter_add",
+        kind="scatter",
+        impl=_scatter_add,
+        onnx="",
+        domain=ANY * 3,
+        shape_only=(2,),
+        grad=(lambda g, out, v, i, x, *, axis: take(g, i, axis=axis), None, None),
+        infer=_infer_scatter_add,
+        lower="scatter_add",
+    )
+)
 """Zeros in the shape of x, with g added at the indices i along an axis: the gradient of take."""
 
 
@@ -452,7 +520,9 @@ def _infer_concatenate(types: Sequence[ArrayType], params: dict[str, Any]) -> Ar
         if not agree:
             listed = ", ".join(map(format_shape, shapes))
             raise ShapeError(f"concatenate: shapes {listed} do not match but for axis {axis}")
-        result = [b if isinstance(b, int) and k != axis else a for k, (a, b) in enumerate(zip(result, shape, strict=True))]
+        result = [
+            b if isinstance(b, int) and k != axis else a for k, (a, b) in enumerate(zip(result, shape, strict=True))
+        ]
     result[axis] = 0
     for shape in shapes:
         result[axis] = result[axis] + shape[axis]
@@ -463,10 +533,18 @@ def _concatenate_grad(i: int, g: Any, out: Any, *xs: Any, axis: int) -> Any:
     return split_part(g, *xs, part=i, axis=axis)
 
 
-concatenate: Op = register(Op(
-    name="concatenate", kind="scatter", impl=lambda *xs, axis: np.concatenate(xs, axis), onnx="Concat", domain=ANY,
-    grad=_concatenate_grad, infer=_infer_concatenate, lower="concatenate",
-))
+concatenate: Op = register(
+    Op(
+        name="concatenate",
+        kind="scatter",
+        impl=lambda *xs, axis: np.concatenate(xs, axis),
+        onnx="Concat",
+        domain=ANY,
+        grad=_concatenate_grad,
+        infer=_infer_concatenate,
+        lower="concatenate",
+    )
+)
 
 
 def _split_part(g: Any, *xs: Any, part: int, axis: int) -> Any:
@@ -486,12 +564,19 @@ def _expand_split(g: Any, *xs: Any, part: int, axis: int) -> Any:
     return getitem(g, index=(ALL,) * axis + (Slice(start, stop, 1),))
 
 
-split_part: Op = register(Op(
-    name="split_part", kind="gather", impl=_split_part, onnx="", domain=ANY,
-    grad=lambda i, g, out, v, *xs, **params: _split_grad(i, g, v, *xs, **params),
-    infer=lambda types, params: ArrayType(types[0].dtype, types[1 + params["part"]].shape),
-    lower="split_part", expand=_expand_split,
-))
+split_part: Op = register(
+    Op(
+        name="split_part",
+        kind="gather",
+        impl=_split_part,
+        onnx="",
+        domain=ANY,
+        grad=lambda i, g, out, v, *xs, **params: _split_grad(i, g, v, *xs, **params),
+        infer=lambda types, params: ArrayType(types[0].dtype, types[1 + params["part"]].shape),
+        lower="split_part",
+        expand=_expand_split,
+    )
+)
 """The part of g that belongs to the i-th of the arrays that were joined: the gradient of concatenate."""
 
 
@@ -511,10 +596,20 @@ def _infer_reference(types: Sequence[ArrayType], params: dict[str, Any]) -> Arra
 
 def _like(name: str, impl: Callable[..., Any], grad: Callable[..., Any], expand: Callable[..., Any]) -> Op:
     """A row for an operation that gives its first argument the shape of its second."""
-    return register(Op(
-        name=name, kind="gather", impl=impl, grad=(grad, None), infer=_infer_reference, lower=name, onnx="",
-        domain=ANY * 2, expand=expand, shape_only=(1,),
-    ))
+    return register(
+        Op(
+            name=name,
+            kind="gather",
+            impl=impl,
+            grad=(grad, None),
+            infer=_infer_reference,
+            lower=name,
+            onnx="",
+            domain=ANY * 2,
+            expand=expand,
+            shape_only=(1,),
+        )
+    )
 
 
 def _fixed(value: Any) -> Shape | None:
@@ -530,7 +625,9 @@ def _known(value: Any) -> Shape | None:
 
 
 reshape_like: Op = _like(
-    "reshape_like", lambda g, x: np.reshape(g, np.shape(x)), lambda g, out, v, x: reshape_like(g, v),
+    "reshape_like",
+    lambda g, x: np.reshape(g, np.shape(x)),
+    lambda g, out, v, x: reshape_like(g, v),
     lambda g, x: (
         g if type_of(g).shape == type_of(x).shape else None if _fixed(x) is None else reshape(g, shape=_fixed(x))
     ),
@@ -581,11 +678,21 @@ def _infer_unbroadcast(types: Sequence[ArrayType], params: dict[str, Any]) -> Ar
     return ArrayType(dtype, x.shape)
 
 
-unbroadcast: Op = register(Op(
-    name="unbroadcast", kind="gather", impl=_unbroadcast, onnx="", domain=ANY * 2, shape_only=(1,), label="SumTo",
-    grad=(lambda g, out, v, x: broadcast_like(g, v, axis=(), keepdims=True), None),
-    infer=_infer_unbroadcast, lower="unbroadcast", expand=_expand_unbroadcast,
-))
+unbroadcast: Op = register(
+    Op(
+        name="unbroadcast",
+        kind="gather",
+        impl=_unbroadcast,
+        onnx="",
+        domain=ANY * 2,
+        shape_only=(1,),
+        label="SumTo",
+        grad=(lambda g, out, v, x: broadcast_like(g, v, axis=(), keepdims=True), None),
+        infer=_infer_unbroadcast,
+        lower="unbroadcast",
+        expand=_expand_unbroadcast,
+    )
+)
 """The adjoint of broadcasting: g summed to the shape of x. Applied once, in the backward walk."""
 
 
@@ -614,13 +721,25 @@ def _expand_broadcast_like(g: Any, x: Any, *, axis: tuple[int, ...] | None, keep
     return broadcast_to(g, shape=tx.shape)
 
 
-broadcast_like: Op = register(Op(
-    name="broadcast_like", kind="gather", impl=_broadcast_like, onnx="", domain=ANY * 2, shape_only=(1,),
-    grad=(lambda g, out, v, x, *, axis, keepdims: (
-        unbroadcast(g, v) if axis == () else reshape_like(_sum(g, axis, keepdims), v)
-    ), None),
-    infer=lambda types, params: _infer_reference(types, params), lower="broadcast_like", expand=_expand_broadcast_like,
-))
+broadcast_like: Op = register(
+    Op(
+        name="broadcast_like",
+        kind="gather",
+        impl=_broadcast_like,
+        onnx="",
+        domain=ANY * 2,
+        shape_only=(1,),
+        grad=(
+            lambda g, out, v, x, *, axis, keepdims: (
+                unbroadcast(g, v) if axis == () else reshape_like(_sum(g, axis, keepdims), v)
+            ),
+            None,
+        ),
+        infer=lambda types, params: _infer_reference(types, params),
+        lower="broadcast_like",
+        expand=_expand_broadcast_like,
+    )
+)
 """The adjoint of a sum: g spread over the axes of x that were summed."""
 
 
@@ -643,10 +762,20 @@ def _expand_full(x: Any, *, fill: float, dtype: str | None) -> Any:
     return broadcast_to(value, shape=found.shape)
 
 
-full: Op = register(Op(
-    name="full_like", kind="gather", impl=lambda x, *, fill, dtype: np.full_like(x, fill, dtype=dtype), grad=NONE,
-    infer=_infer_full, lower="full", onnx="", domain=ANY, expand=_expand_full, shape_only=(0,),
-))
+full: Op = register(
+    Op(
+        name="full_like",
+        kind="gather",
+        impl=lambda x, *, fill, dtype: np.full_like(x, fill, dtype=dtype),
+        grad=NONE,
+        infer=_infer_full,
+        lower="full",
+        onnx="",
+        domain=ANY,
+        expand=_expand_full,
+        shape_only=(0,),
+    )
+)
 
 
 def full_like(x: Any, *, fill: float, dtype: Any = None) -> Any:
@@ -662,11 +791,20 @@ def lift(value: Any) -> Any:
     return _lift[0](value)
 
 
-size: Op = register(Op(
-    name="size", kind="source", impl=lambda x, *, axis: int(np.shape(x)[axis] if axis is not None else np.size(x)),
-    grad=NONE, infer=lambda types, params: weak_scalar(np.int64), lower="size", onnx="", domain=ANY, shape_only=(0,),
-    expand=lambda x, *, axis: _expand_size(x, axis),
-))
+size: Op = register(
+    Op(
+        name="size",
+        kind="source",
+        impl=lambda x, *, axis: int(np.shape(x)[axis] if axis is not None else np.size(x)),
+        grad=NONE,
+        infer=lambda types, params: weak_scalar(np.int64),
+        lower="size",
+        onnx="",
+        domain=ANY,
+        shape_only=(0,),
+        expand=lambda x, *, axis: _expand_size(x, axis),
+    )
+)
 """The length of an axis, or (axis None) the number of elements; an integer as weak as Python's own."""
 
 
@@ -695,7 +833,12 @@ def as_size(value: Any) -> Size:
         return dims.product(shape) if axis is None else shape[axis]
     if op.name == "constant":
         return operator.index(value.value)
-    rules: dict[str, Callable[..., Size]] = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "floordiv": dims.floordiv}
+    rules: dict[str, Callable[..., Size]] = {
+        "add": lambda a, b: a + b,
+        "sub": lambda a, b: a - b,
+        "mul": lambda a, b: a * b,
+        "floordiv": dims.floordiv,
+    }
     if op.name in rules:
         return rules[op.name](*(as_size(a) for a in value.args))
     raise SymbolError("a size must be an integer, or computed by + - * // from sizes such as x.shape[0]")
@@ -708,19 +851,43 @@ def _no_impl(**params: Any) -> Any:
     raise SymbolError("a placeholder has no value before the compiled function is called")
 
 
-placeholder: Op = register(Op(
-    name="placeholder", kind="source", impl=_no_impl, grad=NONE, infer=lambda types, params: params["type"],
-    lower="placeholder", onnx="", domain=(),
-))
-constant: Op = register(Op(
-    name="constant", kind="source", impl=lambda *, value: value.value, grad=NONE,
-    infer=lambda types, params: params["value"].type, lower="constant", onnx="Constant", domain=(),
-))
-contiguous: Op = register(Op(
-    name="contiguous", kind="elementwise", impl=lambda x: np.ascontiguousarray(x).reshape(np.shape(x)),
-    grad=(lambda g, out, x: g,), infer=lambda types, params: types[0], lower=lambda m, x: x, onnx="Identity",
-    domain=ANY, label="Copy",
-))
+placeholder: Op = register(
+    Op(
+        name="placeholder",
+        kind="source",
+        impl=_no_impl,
+        grad=NONE,
+        infer=lambda types, params: params["type"],
+        lower="placeholder",
+        onnx="",
+        domain=(),
+    )
+)
+constant: Op = register(
+    Op(
+        name="constant",
+        kind="source",
+        impl=lambda *, value: value.value,
+        grad=NONE,
+        infer=lambda types, params: params["value"].type,
+        lower="constant",
+        onnx="Constant",
+        domain=(),
+    )
+)
+contiguous: Op = register(
+    Op(
+        name="contiguous",
+        kind="elementwise",
+        impl=lambda x: np.ascontiguousarray(x).reshape(np.shape(x)),
+        grad=(lambda g, out, x: g,),
+        infer=lambda types, params: types[0],
+        lower=lambda m, x: x,
+        onnx="Identity",
+        domain=ANY,
+        label="Copy",
+    )
+)
 """The same values, laid out in memory."""
 
 # -- the matrix product ------------------------------------------------------------------------------------------------
@@ -766,10 +933,19 @@ def _matrix_view(name: str, axis: int) -> Op:
         ndim = rank(x)
         return None if ndim is None else expand_dims(x, axis=(axis,)) if ndim == 1 else x
 
-    return register(Op(
-        name=name, kind="gather", impl=impl, grad=(lambda g, out, x: reshape_like(g, x),), infer=infer, lower=name,
-        onnx="", domain=ANY, expand=expand,
-    ))
+    return register(
+        Op(
+            name=name,
+            kind="gather",
+            impl=impl,
+            grad=(lambda g, out, x: reshape_like(g, x),),
+            infer=infer,
+            lower=name,
+            onnx="",
+            domain=ANY,
+            expand=expand,
+        )
+    )
 
 
 row_matrix: Op = _matrix_view("row_matrix", 0)
@@ -796,7 +972,17 @@ def _matmul_shape(left: Any, right: Any) -> Any:
     return np.broadcast_to(0.0, (*batch, left.shape[-2], right.shape[-1]))
 
 
-matmul: Op = register(Op(
-    name="matmul", kind="contraction", impl=np.matmul, grad=(_matmul_grad_a, _matmul_grad_b), infer=_infer_matmul,
-    lower="matmul", onnx="MatMul", domain=((-2.0, 2.0), (-2.0, 2.0)), symbol="{} @ {}", ufunc=np.matmul,
-))
+matmul: Op = register(
+    Op(
+        name="matmul",
+        kind="contraction",
+        impl=np.matmul,
+        grad=(_matmul_grad_a, _matmul_grad_b),
+        infer=_infer_matmul,
+        lower="matmul",
+        onnx="MatMul",
+        domain=((-2.0, 2.0), (-2.0, 2.0)),
+        symbol="{} @ {}",
+        ufunc=np.matmul,
+    )
+)

@@ -31,8 +31,17 @@ def _expand(x: Any, *, low: int, high: int, what: str) -> Any:
     return None if rank is None else _checked(x, rank, low, high, what)
 
 
-of_rank: Op = register(Op(
-    name="of_rank", kind="gather", impl=lambda x, **params: _checked(x, np.ndim(x), **params), infer=_infer,
-    grad=(lambda g, out, x, *, low, high, what: g,), lower="of_rank", onnx="", domain=ar.ANY, expand=_expand,
-))
+of_rank: Op = register(
+    Op(
+        name="of_rank",
+        kind="gather",
+        impl=lambda x, **params: _checked(x, np.ndim(x), **params),
+        infer=_infer,
+        grad=(lambda g, out, x, *, low, high, what: g,),
+        lower="of_rank",
+        onnx="",
+        domain=ar.ANY,
+        expand=_expand,
+    )
+)
 """x itself, of which `what` needs between `low` and `high` dimensions."""

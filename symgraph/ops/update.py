@@ -64,12 +64,20 @@ def _expand(x: Any, v: Any, *, index: ar.Index, casting: Casting) -> Any:
     return ew.where(written, ar.embed(new, x, index=index), x)
 
 
-index_update: Op = register(Op(
-    name="index_update", kind="scatter", impl=_run, onnx="", domain=ar.ANY * 2, lower="index_update",
-    grad=(
-        lambda g, out, x, v, *, index, casting: index_update(g, 0.0, index=index, casting="unsafe"),
-        lambda g, out, x, v, *, index, casting: ar.getitem(g, index=index),
-    ),
-    infer=_infer, expand=_expand,
-))
+index_update: Op = register(
+    Op(
+        name="index_update",
+        kind="scatter",
+        impl=_run,
+        onnx="",
+        domain=ar.ANY * 2,
+        lower="index_update",
+        grad=(
+            lambda g, out, x, v, *, index, casting: index_update(g, 0.0, index=index, casting="unsafe"),
+            lambda g, out, x, v, *, index, casting: ar.getitem(g, index=index),
+        ),
+        infer=_infer,
+        expand=_expand,
+    )
+)
 """x after ``x[index] = v``: v in the dtype of x, spread over the part. Casting as ``np.copyto`` names it."""
