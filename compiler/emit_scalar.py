@@ -183,7 +183,9 @@ class Body:
     def is_far(self, name: str, type_: str, x: str) -> str:
         """Whether an argument is beyond the limit of a function; nan is not."""
         bits = 64 if type_ == "double" else 32
-        limit = literal(vector_math.FUNCTIONS[name].limit[bits], np.dtype(f"f{bits // 8}"))
+        limits = vector_math.FUNCTIONS[name].limit
+        assert limits is not None
+        limit = literal(limits[bits], np.dtype(f"f{bits // 8}"))
         return self.let(f"fcmp ogt {type_} {self.math('fabs', type_, [x])}, {limit}")
 
     def watch(self, name: str, type_: str, x: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +73,7 @@ def two_sum(a: S, b: S) -> tuple[S, S]:
     return total, (a - (total - back)) + (b - back)
 
 
-def double_rule(rule: Any) -> Any:
+def double_rule(rule: Callable[..., S]) -> Callable[..., S]:
     """A float32 function from a float64 one: computed in float64, rounded at the end."""
 
     def widened(m: Recorder, *args: S) -> S:
