@@ -445,6 +445,8 @@ class OpFunction(Function):
         op, params, inputs = self.op, self.params, self._inputs
         args = [_operand_of(x, graph) if isinstance(x, Variable) else x for x in inputs]
         out = _operand_of(y, graph)
+        if out.dtype.kind == "b":  # truth values are flat in everything
+            return [None] * len(args)
         gradients = []
         for i, x in enumerate(args):
             gx = op.vjp(i, bar, out, args, params) if isinstance(inputs[i], Variable) else None
