@@ -89,7 +89,7 @@ def _tangent(m: Recorder, r: S, low: S, n: S, flip: S) -> S:
     return m.bitcast(bits(m, y) ^ (bits(m, flip) & f.sign), f.dtype)
 
 
-# -- arguments of any size ---------------------------------------------------------------------------------------------
+# -- arguments of any size --------------------------------------------------------------------------------------------
 
 WINDOW = 5
 """How many pieces of 53 bits of 2/pi matter."""
