@@ -894,7 +894,7 @@ def _infer_where(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayTyp
     if all(t.dtype is not None for t in types[1:]) and {t.dtype.kind for t in types[1:]} == {"b"}:  # type: ignore[union-attr]
         chosen = ArrayType(np.dtype(bool), chosen.shape)
     shape = infer_like(np.add, out=np.bool_, name="where")(types, {}).shape
-    return ArrayType(chosen.dtype, shape, chosen.weak and shape == ())
+    return ArrayType(chosen.dtype, shape)
 
 
 where: Op = register(
