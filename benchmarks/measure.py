@@ -19,8 +19,11 @@ from benchmarks.competitors import Competitor, UnsupportedError, find
 from benchmarks.processes import Say
 from benchmarks.workloads import WORKLOADS, Arguments, Workload, chain_of, tanh
 
-BATCH = 0.02
-"""Seconds that a timed batch of calls takes, at least."""
+BATCH = 0.002
+"""Seconds that a timed batch of calls takes, about: a busy machine leaves a process alone for that long."""
+
+TURN = 0.02
+"""Seconds of batches before the next competitor's turn."""
 
 PAUSE = 0.04
 """Seconds between two competitors: threads that wait for more work give their cores back."""
@@ -113,7 +116,7 @@ def best_times(
 ) -> dict[str, float]:
     """Seconds per call of each function, the best of many batches.
 
-    They take turns. Each is timed for at least `minimum` seconds and `rounds` rounds, without garbage collection.
+    They take turns. Each is timed for at least `minimum` seconds and `rounds` turns, without garbage collection.
     """
     repeats = {name: _repeats(call) for name, call in calls.items()}
     best = dict.fromkeys(calls, math.inf)
@@ -129,12 +132,15 @@ def best_times(
                 time.sleep(pause)
                 call, count = calls[name], repeats[name]
                 call()
-                start = time.perf_counter()
-                for _ in range(count):
-                    call()
-                taken = time.perf_counter() - start
-                best[name] = min(best[name], taken / count)
-                spent[name] += taken
+                turn = 0.0
+                while turn < TURN:
+                    start = time.perf_counter()
+                    for _ in range(count):
+                        call()
+                    taken = time.perf_counter() - start
+                    best[name] = min(best[name], taken / count)
+                    turn += taken
+                spent[name] += turn
             done += 1
             gc.collect()
     finally:
