@@ -252,9 +252,7 @@ def packed(text: str, letter: str) -> int:
 def test_loops_compute_several_elements_at_once(name: str, dtype: str) -> None:
     symbols = [sg.placeholder(n, shape=("n",), dtype=dtype) for n in ("x", "y")[: 2 if name in BINARY else 1]]
     function = sg.compile(REGISTRY[CASES[name].row](*symbols))
-    function(
-        **{s.name: np.ones(3, dtype) for s in symbols}
-    )
+    function(**{s.name: np.ones(3, dtype) for s in symbols})
     assert packed(function.asm, "d") + packed(function.asm, "s") >= 10
 
 
