@@ -133,6 +133,8 @@ class RegionWriter:
         if self.checks:
             parameters.append("ptr noalias %status")
         attribute = "#1" if statements > BIG_NEST else "#2"
+        if body.took_in:
+            attribute = "#6"
         if self.module.quick and not self.loops:
             attribute = "#5"
         given = ", ".join(parameters)

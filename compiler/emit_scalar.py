@@ -122,6 +122,8 @@ class Module:
                 "attributes #3 = { nounwind willreturn memory(none) alwaysinline }",
                 "attributes #5 = { nounwind noinline optnone }",
                 "attributes #4 = { nounwind willreturn memory(none) noinline }",
+                # long chains of arithmetic gain up to a third from the widest vectors, which LLVM avoids unless told
+                'attributes #6 = { nounwind noinline "prefer-vector-width"="512" }',
                 "",
             ]
         )
@@ -134,6 +136,8 @@ class Body:
         self.module = module
         self.inline = inline
         """Whether elementary functions become part of the function, as loops need to vectorise."""
+        self.took_in = False
+        """Whether an elementary function became part of this one."""
         self.repeatable = repeatable
         """Whether all may run again, where an argument was found to be far out."""
         self.watched: set[str] = set()
@@ -170,6 +174,7 @@ class Body:
                 inline = self.repeatable
                 if inline:
                     self.watch(name, type_, args[0])
+            self.took_in |= inline
             function = elementary(self.module, name, type_, len(args), inline)
             return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
         if name in _INTRINSICS:
