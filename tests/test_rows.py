@@ -174,7 +174,7 @@ def compare(
             if call.row in SIGN_OPEN and got.dtype.kind == "f":
                 got, right = got + got.dtype.type(0), right + right.dtype.type(0)  # no zero is negative
             scale = np.maximum(abs(given[0]), abs(given[1])) if call.row in CANCELLING else None
-            text = difference(got, right, tolerance(call.row, form, got.dtype), given, scale)
+            text = difference(got, right, tolerance(call.row, form, np.asarray(got).dtype), given, scale)
             if text:
                 wrong.append(f"{key} ({', '.join(str(np.asarray(v).dtype) for v in given)}), {form}: {text}")
     return wrong
