@@ -124,6 +124,11 @@ def torch_names() -> ModuleType:
     names = ModuleType("torch_names")
     vars(names).update(vars(library))
     names.max, names.min = library.amax, library.amin  # type: ignore[attr-defined]
+
+    def maximum(a: Any, b: Any) -> Any:
+        return library.maximum(a, b) if isinstance(b, library.Tensor) else library.clamp_min(a, b)
+
+    names.maximum = maximum  # type: ignore[attr-defined]
     return names
 
 
