@@ -229,7 +229,7 @@ def nanoseconds(
 
 
 def measure(
-    name: str, dtype: Any, count: int = 2000, turns: int = 400, size: int = 4096
+    name: str, dtype: Any, count: int = 2000, turns: int = 400, size: int = 4000
 ) -> dict[str, tuple[float, float]]:
     """(largest error in ulp, ns per element) of every competitor."""
     arguments = samples(name, dtype, count)
@@ -263,7 +263,7 @@ INTRODUCTION = """\
 `python -m benchmarks.accuracy` measures what follows and writes this page. *libm* is the same kernel with a call of the
 C library for each element; *NumPy* is SciPy for erf and erfc. Each cell: the largest error found, in units in the last
 place of the exact result (mpmath), over all exponents, where the function bends, and near its zeros, poles and ends ·
-nanoseconds per element, of 4,096, one thread, the best of many turns taken in turns. *lost*: no digit is right
+nanoseconds per element, of 4,000, one thread, the best of many turns taken in turns. *lost*: no digit is right
 somewhere; XLA sets subnormal numbers to 0, SciPy the tail of erfc.
 
 {machine}
