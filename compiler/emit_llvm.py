@@ -152,7 +152,7 @@ class RegionWriter:
         tests = []
         for type_ in sorted(body.watched):
             integer = "i64" if type_ == "double" else "i32"
-            tests.append(body.let(f"icmp ne {integer} {body.let(f'load {integer}, ptr %far.{type_}')}, 0"))
+            tests.append(body.let(f"icmp slt {integer} {body.let(f'load {integer}, ptr %far.{type_}')}, 0"))
         result = tests[0] if len(tests) == 1 else body.let(f"or i1 {tests[0]}, {tests[1]}")
         near = self._function(
             "i1",

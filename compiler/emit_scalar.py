@@ -143,7 +143,7 @@ class Body:
         self.watched: set[str] = set()
         """The types of the arguments that are looked at for that."""
         self.far: dict[str, list[str]] = {}
-        """By type, whether arguments met since the start of this level of loops were far."""
+        """By type, of the arguments met since the start of this level of loops, numbers that are negative for far ones."""
         self.lines: list[str] = []
         self.count = 0
 
@@ -194,19 +194,26 @@ class Body:
         return self.let(f"fcmp ogt {type_} {self.math('fabs', type_, [x])}, {limit}")
 
     def watch(self, name: str, type_: str, x: str) -> None:
-        """Remember whether an argument was far."""
+        """Remember whether an argument was far: a negative number if so, also for nan."""
         self.watched.add(type_)
-        self.far.setdefault(type_, []).append(self.is_far(name, type_, x))
+        bits = 64 if type_ == "double" else 32
+        limits = vector_math.FUNCTIONS[name].limit
+        assert limits is not None
+        # Magnitudes are ordered as their bits are, so the sign of a difference of integers tells. A truth value would
+        # do the same, but LLVM does not recognise several of them joined as a reduction, and the loop stays scalar.
+        limit = int(np.array(limits[bits], f"f{bits // 8}").view(f"i{bits // 8}"))
+        magnitude = self.let(f"bitcast {type_} {self.math('fabs', type_, [x])} to i{bits}")
+        self.far.setdefault(type_, []).append(self.let(f"sub i{bits} {limit}, {magnitude}"))
 
     def end_watch(self) -> None:
-        """Note what was remembered, in an integer as wide as the numbers so that this vectorises."""
+        """Note what was remembered, at the end of a level of loops."""
         for type_, flags in self.far.items():
-            while len(flags) > 1:  # in pairs: long chains take the vectoriser quadratic time
-                pairs = [self.let(f"or i1 {a}, {b}") for a, b in zip(flags[::2], flags[1::2], strict=False)]
-                flags = pairs + flags[len(flags) & ~1 :]
             integer = "i64" if type_ == "double" else "i32"
+            while len(flags) > 1:  # in pairs: long chains take the vectoriser quadratic time
+                pairs = [self.let(f"or {integer} {a}, {b}") for a, b in zip(flags[::2], flags[1::2], strict=False)]
+                flags = pairs + flags[len(flags) & ~1 :]
             known = self.let(f"load {integer}, ptr %far.{type_}")
-            new = self.let(f"or {integer} {known}, {self.let(f'sext i1 {flags[0]} to {integer}')}")
+            new = self.let(f"or {integer} {known}, {flags[0]}")
             self.do(f"store {integer} {new}, ptr %far.{type_}")
         self.far = {}
 
@@ -317,6 +324,7 @@ def elementary(module: Module, name: str, type_: str, arguments: int, inline: bo
 
 
 def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:
+    """A number in another dtype."""
     a, b = register_type(source), register_type(target)
     if a == b:
         return x

@@ -182,8 +182,8 @@ class Expr(Value):
     def __bool__(self) -> bool:
         raise SymbolError(
             f"the truth of {self!r} is not known before the call: if, while, and, or cannot branch on a symbol. "
-            f"Write np.where(condition, x, y); sg.cond(condition, f, g) where only one side may run; & and | instead "
-            f"of and, or. Where np.maximum or the like asked, on an array made by np.array([x, y]), make the array "
+            f"Write np.where(condition, x, y), and & and | instead of and, or. "
+            f" Where np.maximum or the like asked, on an array made by np.array([x, y]), make the array "
             f"with np.stack([x, y])"
         )
 

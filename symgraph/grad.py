@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def _without_ones(product: Expr) -> Expr:
     """1 * x -> x, so that the seed of ones does not stay in the formula."""
     if product.op is ew.mul:
         for one, x in (product.args, product.args[::-1]):
-            if _is_one(one) and x.type.shape == product.type.shape and x.type.dtype == product.type.dtype:
+            if _is_one(one) and replace(x.type, weak=product.type.weak) == product.type:
                 return x
     return product
 

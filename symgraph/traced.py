@@ -101,7 +101,7 @@ def _masked(x: Expr, mask: Any, v: Any) -> Any:
             f"x[mask] = v: which elements of v = {v!r} belong to which of x is not known before the call; "
             f"write x = np.where(mask, v, x) with a v in the shape of x"
         )
-    if x.type.dtype is not None and v.type.dtype != x.type.dtype:
+    if x.type.dtype is not None and (v.type.dtype is None or v.type.dtype != x.type.dtype):
         v = ew.cast(v, dtype=x.type.dtype.str)
     return _index_update(x, ew.where(mask, v, x), index=_WHOLE, casting="unsafe")
 
@@ -125,7 +125,7 @@ def _picked(picks: Picks, v: Any) -> Any:
         raise OutOfBoundsError(f"index {outside.flat[0]} is out of bounds for axis {axis} with size {size}")
     v = as_expr(v)
     dtype = ar.type_of(part).dtype
-    if dtype is not None and v.type.dtype != dtype:
+    if dtype is not None and (v.type.dtype is None or v.type.dtype != dtype):
         v = ew.cast(v, dtype=dtype.str)
     spread = ar.broadcast_to(v, shape=(*shape[:axis], *indices.shape, *shape[axis + 1 :]))
     spread = ar.reshape(spread, shape=(*shape[:axis], indices.size, *shape[axis + 1 :]))

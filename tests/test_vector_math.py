@@ -256,6 +256,21 @@ def test_loops_compute_several_elements_at_once(name: str, dtype: str) -> None:
     assert packed(function.asm, "d") + packed(function.asm, "s") >= 10
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_several_functions_with_far_arguments_in_one_loop(dtype: str) -> None:
+    """Their flags are joined without the loop becoming one over single elements; any far one makes all run again."""
+    x = sg.placeholder("x", shape=("n",), dtype=dtype)
+    function = sg.compile(np.sin(np.cos(x) * 3.0) + np.sin(x))
+    near = np.linspace(-3, 3, 101).astype(dtype)
+    tolerance = 1e-14 if dtype == "float64" else 1e-5
+    for values in (near, np.append(near, np.array([1e30, np.inf, np.nan], dtype))):
+        with np.errstate(invalid="ignore"):
+            wanted = np.sin(np.cos(values) * 3.0) + np.sin(values)
+        np.testing.assert_allclose(function(x=values), wanted, rtol=tolerance, atol=tolerance)
+    near_code = function.asm.split("_near:")[1].split("_far:")[0]
+    assert packed(near_code, "d") + packed(near_code, "s") >= 30
+
+
 def test_long_bodies_call() -> None:
     """A region does not take in more than it can compile in reasonable time, and gives the same."""
     x = sg.placeholder("x", shape=("n",), dtype="float64")
