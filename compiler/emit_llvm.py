@@ -129,7 +129,7 @@ class RegionWriter:
         ]
         if any(b.role == "slot" for b in self.parameters):
             parameters.append("ptr noalias %slots")
-        parameters += [f"i64 %n{k}" for k in self.module.slots.values()]
+        parameters.append("ptr noalias %sizes")
         if self.checks:
             parameters.append("ptr noalias %status")
         attribute = "#1" if statements > BIG_NEST else "#2"
@@ -139,9 +139,9 @@ class RegionWriter:
             attribute = "#5"
         given = ", ".join(parameters)
         if not body.watched:
-            return self._function("void", self.name, given, attribute, [*body.lines, "  ret void"]), list(
-                self.parameters
-            )
+            return self._function(
+                "void", self.name, given, attribute, [*body.size_loads(), *body.lines, "  ret void"]
+            ), list(self.parameters)
         # functions taken in hold up to their limits: where an argument was beyond, all runs again with calls
         again, _ = RegionWriter(self.module, self.region, f"{self.name}_far", inline=False).write()
         flags = Body(self.module)
@@ -161,6 +161,7 @@ class RegionWriter:
             attribute,
             [
                 *flags.lines,
+                *body.size_loads(),
                 *body.lines,
                 f"  ret i1 {result}",
             ],
@@ -369,12 +370,8 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     main = Body(module)
     if module.places:
         main.do(f"%slots = alloca [{8 * len(module.places)} x i8], align 8")
-    for k in module.slots.values():
-        at = main.let(f"getelementptr inbounds i64, ptr %sizes, i64 {k}")
-        main.do(f"%n{k} = load i64, ptr {at}")
     main.do("%status = alloca i64")
     main.do("store i64 0, ptr %status")
-    size_arguments = [f"i64 %n{k}" for k in module.slots.values()]
     last_use: dict[Buffer, int] = {}
     used_by_products: set[Buffer] = set()
     pieces: list[tuple[list[Buffer], Callable[[], None]]] = []
@@ -385,7 +382,7 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
             module.functions.append(text)
             arguments = [_argument(b) for b in buffers if b.role != "slot"]
             arguments += ["ptr %slots"] if len(arguments) < len(buffers) else []
-            arguments += size_arguments + (["ptr %status"] if writer.checks else [])
+            arguments += ["ptr %sizes", *(["ptr %status"] if writer.checks else [])]
             line = f"call void @{name}_region{number}({', '.join(arguments)})"
             pieces.append((buffers, lambda line=line: main.do(line)))  # type: ignore[misc]
         else:
@@ -424,6 +421,7 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
             [
                 f"\ndefine i64 @{name}({', '.join([*parameters, 'ptr %sizes'])}) #2 {{",
                 "entry:",
+                *main.size_loads(),
                 *main.lines,
                 "}",
             ]

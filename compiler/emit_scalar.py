@@ -143,7 +143,9 @@ class Body:
         self.watched: set[str] = set()
         """The types of the arguments that are looked at for that."""
         self.far: dict[str, list[str]] = {}
-        """By type, of the arguments met since the start of this level of loops, numbers that are negative for far ones."""
+        """By type, a number for each argument met since the start of this level of loops; negative where it was far."""
+        self.sizes: dict[int, None] = {}
+        """Which of the call's sizes are used."""
         self.lines: list[str] = []
         self.count = 0
 
@@ -236,7 +238,19 @@ class Body:
 
     def size(self, size: Size) -> str:
         """A size as an i64 operand."""
-        return str(size) if isinstance(size, int) else f"%n{self.module.slots[size]}"
+        if isinstance(size, int):
+            return str(size)
+        slot = self.module.slots[size]
+        self.sizes.setdefault(slot)
+        return f"%n{slot}"
+
+    def size_loads(self) -> list[str]:
+        """The lines that read the sizes this function uses, for its start."""
+        lines = []
+        for slot in self.sizes:
+            lines.append(f"  %n{slot}.at = getelementptr inbounds i64, ptr %sizes, i64 {slot}")
+            lines.append(f"  %n{slot} = load i64, ptr %n{slot}.at")
+        return lines
 
 
 def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[Any]]) -> str:

@@ -130,6 +130,7 @@ def axis_name(name: str, axis: int) -> str:
 def _merge(requirements: Sequence[Requirement]) -> dict[str, Size]:
     """One round of substitutions from equalities in which a side is a plain size."""
     merged: dict[str, Size] = {}
+    kept: set[str] = set()  # sizes that others became, which must stay
     for r in requirements:
         if r.relation != "==" or r.left == r.right:
             continue
@@ -138,13 +139,11 @@ def _merge(requirements: Sequence[Requirement]) -> dict[str, Size]:
             continue
         for a, b in ((left, right), (right, left)):
             name = _plain(a)
-            if name is None or name in merged or any(atom.name == name for atom in dims.atoms(b)):
-                continue
-            if any(atom.name in merged for atom in dims.atoms(b)):
-                continue
-            if any(name == atom.name for value in merged.values() for atom in dims.atoms(value)):
+            others = {atom.name for atom in dims.atoms(b)}
+            if name is None or name in merged or name in kept or name in others or not others.isdisjoint(merged):
                 continue
             merged[name] = b
+            kept |= others
             break
     return merged
 
