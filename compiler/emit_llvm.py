@@ -1,7 +1,12 @@
 """A Program as LLVM IR text: one function per region, and one that calls them in order.
 
+Loops over vectors are written out as such, so what is computed, and in which order sums are added, does not depend on
+what LLVM finds in them. A region that is cut into chunks is a function of the chunk's rows, called for all chunks
+through `%parallel`.
+
 The kernel's signature: pointers to inputs (numbers by value), constants and outputs, then the sizes of the call as an
-array of int64. It returns 0, or the number of the first failed check, or -1 where memory ran out.
+array of int64 and the function that runs chunks. It returns 0, or the number of the first failed check, or -1 where
+memory ran out.
 """
 
 from __future__ import annotations
@@ -13,7 +18,18 @@ import numpy as np
 
 from compiler import vector_math
 from compiler.emit_product import call_product
-from compiler.emit_scalar import Body, Module, arithmetic, convert, literal, memory_type, register_type
+from compiler.emit_scalar import (
+    Body,
+    Module,
+    arithmetic,
+    convert,
+    literal,
+    memory_type,
+    register_type,
+    splat,
+    suffix,
+    wide,
+)
 from compiler.program import (
     LOW,
     Accumulate,
@@ -27,6 +43,8 @@ from compiler.program import (
     Load,
     Loop,
     Note,
+    Partial,
+    Position,
     Primitive,
     Program,
     Ref,
@@ -39,6 +57,7 @@ from compiler.program import (
     walk,
 )
 from symgraph.dims import Size
+from symgraph.errors import CompileError
 
 BIG_NEST = 64
 """Statements from which a region stays a function of its own, so that no function grows without bound."""
@@ -47,9 +66,19 @@ QUICK_FROM = 8192
 """Statements without loops from which LLVM does not optimise them: they are single assignments already, with common
 ones shared, so its passes find little."""
 
-
 INLINE = 1500
-"""Statements of elementary functions up to which a region takes them in: each costs 0.2 ms of compile time."""
+"""Statements of elementary functions up to which a region takes them in: each costs compile time."""
+
+TWICE = 150
+"""Statements up to which a loop over vectors is written twice, whole and under a mask; longer ones are only masked."""
+
+NO_ERROR = (1 << 63) - 1
+"""The status while no check has failed: the least number of a failed check is kept, whichever thread finds it."""
+
+ON_STACK = 32
+"""Elements up to which what chunks accumulate lies on the stack."""
+
+MOST_CHUNKS = 64
 
 
 def inlines(items: Sequence[Item]) -> bool:
@@ -64,46 +93,43 @@ def inlines(items: Sequence[Item]) -> bool:
     )
 
 
-def repeatable(items: Sequence[Item]) -> bool:
-    """Whether statements give the same when they run a second time, whatever they computed at the first."""
-    read: set[Buffer] = set()
-    written: set[Buffer] = set()
-    for s in walk(items):
-        if isinstance(s, Check):
-            return False
-        if isinstance(s, Load | Store | Finish) and any(isinstance(v, Ref) for v, _ in s.address.terms):
-            return False
-        if isinstance(s, Load) and s.buffer not in written:
-            read.add(s.buffer)
-        if isinstance(s, Store | Finish | Fill):
-            if s.buffer in read or (isinstance(s, Store) and s.combine != "set" and s.buffer not in written):
-                return False
-            written.add(s.buffer)
-    return True
-
-
-# -- regions -----------------------------------------------------------------------------------------------------------
-
-
 def has_loops(region: Region) -> bool:
     """Whether a region repeats anything."""
     return any(isinstance(s, Loop) for s in walk(region.items))
 
 
+# -- regions -----------------------------------------------------------------------------------------------------------
+
+
+class Vector:
+    """The loop whose steps are taken several at once: its variable, how many, and which of them count."""
+
+    def __init__(self, variable: int, lanes: int, mask: str | None) -> None:
+        self.variable, self.lanes, self.mask = variable, lanes, mask
+
+
 class RegionWriter:
     """Writes one region as a function."""
 
-    def __init__(self, module: Module, region: Region, name: str, inline: bool = True) -> None:
+    def __init__(self, module: Module, region: Region, name: str) -> None:
         self.module, self.region, self.name = module, region, name
         self.loops = has_loops(region)
-        self.body = Body(module, inline and self.loops and inlines(region.items), repeatable(region.items))
+        self.body = Body(module, self.loops and inlines(region.items))
         self.values: dict[int, str] = {}
         self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.lanes: dict[int, int] = {}  # of a value: 1, or those of the vector loop
+        self.spread: dict[int, str] = {}  # values of all lanes, in vectors
+        self.index: dict[int, str] = {}  # registers of loop variables
+        self.accumulators: dict[int, Start] = {}
+        self.vector: Vector | None = None
+        self.wide_partials = {p.partial: p.lanes for p in region.partials}
         self.parameters: dict[Buffer, str] = {}
         self.checks = any(isinstance(s, Check) for s in walk(region.items))
 
     def pointer(self, buffer: Buffer) -> str:
         """The parameter for a buffer; single elements lie side by side behind one parameter."""
+        if buffer.role == "tile":
+            return f"%{buffer.name}"
         name = self.parameters.setdefault(buffer, f"%{buffer.name}")
         if buffer.role == "slot":
             return self.body.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
@@ -111,17 +137,22 @@ class RegionWriter:
 
     def write(self) -> tuple[str, list[Buffer]]:
         """The function's text, and the buffers it takes."""
-        body = self.body
+        body, region = self.body, self.region
         statements = 0
-        for s in walk(self.region.items):
+        for s in walk(region.items):
             statements += 1
             if isinstance(s, Start):
-                body.do(f"%acc{s.accumulator} = alloca {register_type(s.dtype)}")
+                self.accumulators[s.accumulator] = s
+                body.do(f"%acc{s.accumulator} = alloca {wide(register_type(s.dtype), s.lanes)}")
                 if s.position:
                     body.do(f"%pos{s.accumulator} = alloca i64")
+        held = self._tile_buffers()
         body.do("br label %start")
         body.label("start")
-        self._items(self.region.items)
+        self._items(region.items)
+        if held:
+            body.do(f"call void @free(ptr {held})")
+        body.do("ret void")
         parameters = [
             f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
             for b, p in self.parameters.items()
@@ -130,220 +161,436 @@ class RegionWriter:
         if any(b.role == "slot" for b in self.parameters):
             parameters.append("ptr noalias %slots")
         parameters.append("ptr noalias %sizes")
-        if self.checks:
-            parameters.append("ptr noalias %status")
-        attribute = "#1" if statements > BIG_NEST else "#2"
-        if body.took_in:
-            attribute = "#6"
+        if self.checks or held:
+            self.checks = True
+            parameters.append("ptr %status")
+        if region.size is not None:
+            parameters += ["i64 %first", "i64 %last"]
+        attribute = "#6" if self.loops else "#1" if statements > BIG_NEST else "#2"
         if self.module.quick and not self.loops:
             attribute = "#5"
-        given = ", ".join(parameters)
-        if not body.watched:
-            return self._function(
-                "void", self.name, given, attribute, [*body.size_loads(), *body.lines, "  ret void"]
-            ), list(self.parameters)
-        # functions taken in hold up to their limits: where an argument was beyond, all runs again with calls
-        again, _ = RegionWriter(self.module, self.region, f"{self.name}_far", inline=False).write()
-        flags = Body(self.module)
-        for type_ in sorted(body.watched):
-            integer = "i64" if type_ == "double" else "i32"
-            flags.do(f"%far.{type_} = alloca {integer}")
-            flags.do(f"store {integer} 0, ptr %far.{type_}")
-        tests = []
-        for type_ in sorted(body.watched):
-            integer = "i64" if type_ == "double" else "i32"
-            tests.append(body.let(f"icmp slt {integer} {body.let(f'load {integer}, ptr %far.{type_}')}, 0"))
-        result = tests[0] if len(tests) == 1 else body.let(f"or i1 {tests[0]}, {tests[1]}")
-        near = self._function(
-            "i1",
-            f"{self.name}_near",
-            given,
-            attribute,
-            [
-                *flags.lines,
-                *body.size_loads(),
-                *body.lines,
-                f"  ret i1 {result}",
-            ],
-        )
-        main = self._function(
-            "void",
-            self.name,
-            given,
-            "#2",
-            [
-                f"  %far = call i1 @{self.name}_near({given})",
-                "  br i1 %far, label %again, label %done",
-                "again:",
-                f"  call void @{self.name}_far({given})",
-                "  br label %done",
-                "done:",
-                "  ret void",
-            ],
-        )
-        return "\n".join([near, again, main]), list(self.parameters)
+        head = f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{"
+        return "\n".join([head, "entry:", *body.size_loads(), *body.lines, "}"]), list(self.parameters)
 
-    @staticmethod
-    def _function(result: str, name: str, parameters: str, attribute: str, lines: list[str]) -> str:
-        return "\n".join([f"\ndefine internal {result} @{name}({parameters}) {attribute} {{", "entry:", *lines, "}"])
+    def _tile_buffers(self) -> str | None:
+        """Room for the values of a tile, in one piece; returns its register."""
+        tiles, body = self.region.tiles, self.body
+        if not tiles:
+            return None
+        self.module.declare("void @free(ptr)", pure=False)
+        self.module.declare("ptr @malloc(i64)", pure=False)
+        offsets = []
+        total = "0"
+        for b in tiles:
+            offsets.append(total)
+            count = body.let(f"mul i64 {body.size(b.elements)}, {b.dtype.itemsize}")
+            # vectors may reach beyond the last row, and neighbours keep out of each other's cache sets
+            padded = body.let(f"and i64 {body.let(f'add i64 {count}, 703')}, -64")
+            total = body.let(f"add i64 {total}, {padded}")
+        room = body.let(f"add i64 {total}, 64")
+        held = body.let(f"call ptr @malloc(i64 {room})")
+        body.do(f"br i1 {body.let(f'icmp eq ptr {held}, null')}, label %nowhere, label %somewhere")
+        body.label("nowhere")
+        body.do("%failed = atomicrmw umin ptr %status, i64 0 monotonic")
+        body.do("ret void")
+        body.label("somewhere")
+        number = body.let(f"ptrtoint ptr {held} to i64")
+        gap = body.let(f"and i64 {body.let(f'sub i64 0, {number}')}, 63")
+        start = body.let(f"getelementptr inbounds i8, ptr {held}, i64 {gap}")
+        for b, offset in zip(tiles, offsets, strict=True):
+            body.do(f"%{b.name} = getelementptr inbounds i8, ptr {start}, i64 {offset}")
+        return held
 
     def _items(self, items: Sequence[Item]) -> None:
-        outer, self.body.far = self.body.far, {}
         for item in items:
             if isinstance(item, Loop):
                 self._loop(item)
             elif isinstance(item, Tiles):
                 self._tiles(item)
-            else:
+            elif not isinstance(item, Note):
                 self._statement(item)
-        self.body.end_watch()
-        self.body.far = outer
+
+    # loops
+
+    def _tiles(self, tiles: Tiles) -> None:
+        body = self.body
+        if tiles.width is None:
+            body.do("%low = add i64 %first, 0")
+            body.do("%high = add i64 %last, 0")
+            self._items(tiles.body)
+            return
+        width = body.size(tiles.width)
+
+        def inside() -> None:
+            end = body.let(f"add nsw i64 %low, {width}")
+            body.do(f"%high = {self._smaller(end, '%last')}")
+            self._items(tiles.body)
+
+        body.counted("low", "%first", "%last", width, inside)
+
+    def _smaller(self, a: str, b: str) -> str:
+        self.module.declare("i64 @llvm.smin.i64(i64, i64)")
+        return f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})"
 
     def _loop(self, loop: Loop) -> None:
         body = self.body
         low, high = "0", body.size(loop.size)
         if loop.tiled:
-            low, high = "%low", "%high"
+            low = "%low"
+            high = "%high" if loop.size == self.region.size else body.let(self._smaller("%high", high))
             if loop.factor != 1:
                 low, high = (body.let(f"mul nsw i64 {end}, {body.size(loop.factor)}") for end in (low, high))
-        name = f"i{loop.variable}"
-        self.body.counted(name, low, high, "1", lambda: self._items(loop.body))
-
-    def _tiles(self, tiles: Tiles) -> None:
-        body = self.body
-        size, width = body.size(tiles.size), body.size(tiles.width)
-        self.module.declare("i64 @llvm.smin.i64(i64, i64)")
-
-        def inside() -> None:
-            end = body.let(f"add nsw i64 %low, {width}")
-            body.do(f"%high = call i64 @llvm.smin.i64(i64 {end}, i64 {size})")
-            self._items(tiles.body)
-
-        self.body.counted("low", "0", size, width, inside)
-
-    def _fill(self, buffer: Buffer, value: object) -> None:
-        body, type_ = self.body, memory_type(buffer.dtype)
-        pointer, size = self.pointer(buffer), body.size(buffer.elements)
-        if value == 0:
-            self.module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
-            count = body.let(f"mul i64 {size}, {buffer.dtype.itemsize}")
-            body.do(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 0, i64 {count}, i1 false)")
+        if loop.lanes > 1:
+            self._vector_loop(loop, low, high)
             return
-        constant = "1" if buffer.dtype.kind == "b" else literal(value, buffer.dtype)
-        tag = body.new()[1:]
+        name = body.new()[1:]
+        self.index[loop.variable] = f"%{name}"
+        body.counted(name, low, high, "1", lambda: self._items(loop.body))
 
-        def inside() -> None:
-            at = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 %{tag}")
-            body.do(f"store {type_} {constant}, ptr {at}")
+    def _vector_loop(self, loop: Loop, low: str, high: str) -> None:
+        body, lanes = self.body, loop.lanes
+        count = 0
+        for s in walk(loop.body):
+            count += 1
+            if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
+                count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
+        self._spread_outside(loop)
+        outer, kept = self.vector, dict(self.spread)
+        name = body.new()[1:]
+        self.index[loop.variable] = f"%{name}"
+        if count > TWICE:
 
-        self.body.counted(tag, "0", size, "1", inside)
+            def masked() -> None:
+                self.vector = Vector(loop.variable, lanes, self._mask(f"%{name}", high, lanes))
+                self._items(loop.body)
 
-    def address(self, buffer: Buffer, address: Address) -> str:
-        """A pointer to an element."""
-        offset = self.offset(address)
-        if offset == "0":
-            return self.pointer(buffer)
-        return self.body.let(
-            f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}, i64 {offset}"
-        )
+            body.counted(name, low, high, str(lanes), masked)
+        else:
+            self.module.declare("i64 @llvm.smax.i64(i64, i64)")
+            rows = body.let(f"sub nsw i64 {high}, {low}")
+            rows = body.let(f"call i64 @llvm.smax.i64(i64 {rows}, i64 0)")
+            whole = body.let(f"add nsw i64 {low}, {body.let(f'and i64 {rows}, {-lanes}')}")
 
-    def offset(self, address: Address) -> str:
-        """constant + sum(step * variable), as an i64 operand."""
+            def unmasked() -> None:
+                self.vector = Vector(loop.variable, lanes, None)
+                self._items(loop.body)
+
+            body.counted(name, low, whole, str(lanes), unmasked)
+            self.spread = dict(kept)
+            body.do(f"br i1 {body.let(f'icmp slt i64 {whole}, {high}')}, label %{name}.rest, label %{name}.end")
+            body.label(f"{name}.rest")
+            self.index[loop.variable] = whole
+            self.vector = Vector(loop.variable, lanes, self._mask(whole, high, lanes))
+            self._items(loop.body)
+            body.do(f"br label %{name}.end")
+            body.label(f"{name}.end")
+        self.vector, self.spread = outer, kept
+
+    def _mask(self, at: str, high: str, lanes: int) -> str:
+        """Which lanes from here on are below the end."""
+        body = self.body
+        left = body.let(self._smaller(body.let(f"sub nsw i64 {high}, {at}"), str(lanes)))
+        bound = body.splat(body.let(f"trunc i64 {left} to i32"), "i32", lanes)
+        return body.let(f"icmp slt <{lanes} x i32> {_counting(lanes, 'i32')}, {bound}")
+
+    def _spread_outside(self, loop: Loop) -> None:
+        """Before a loop over vectors: values from outside that it uses, in every lane."""
+        made: set[int] = set()
+        used: dict[int, None] = {}
+        for s in walk(loop.body):
+            if isinstance(s, Primitive):
+                used.update(dict.fromkeys(s.args))
+            elif isinstance(s, Store | Accumulate):
+                used.setdefault(s.value)
+            if isinstance(s, Load | Const | SizeOf | Position | Primitive):
+                made.add(s.result)
+        for number in used:
+            if number not in made and number in self.values and self.lanes.get(number, 1) == 1:
+                self._spread(number, loop.lanes)
+
+    # values
+
+    def _spread(self, number: int, lanes: int) -> str:
+        found = self.spread.get(number)
+        if found is None:
+            value, kind = self.values[number], register_type(self.dtypes[number])
+            literal_ = not value.startswith("%")
+            found = splat(value, kind, lanes) if literal_ else self.body.splat(value, kind, lanes)
+            self.spread[number] = found
+        return found
+
+    def _in_lanes(self, number: int, lanes: int) -> str:
+        """A value in so many lanes."""
+        if lanes == 1 or self.lanes.get(number, 1) == lanes:
+            return self.values[number]
+        return self._spread(number, lanes)
+
+    def _set(self, number: int, value: str, lanes: int) -> None:
+        self.values[number] = value
+        self.lanes[number] = lanes
+        self.spread.pop(number, None)
+
+    def _offset(self, address: Address, step_of_vector: bool = False) -> tuple[str, Size, bool]:
+        """constant + sum(step * variable) of the first lane, the vector variable's step, and whether the address holds
+        numbers that differ between lanes in another way; those are left out."""
         body = self.body
         parts: list[str] = []
+        vector_step: Size = 0
+        irregular = False
         for v, step in address.terms:
-            name = self.values[v.number] if isinstance(v, Ref) else "%low" if v == LOW else f"%i{v}"
+            if isinstance(v, Ref):
+                if self.lanes.get(v.number, 1) > 1:
+                    irregular = True
+                    continue
+                name = self.values[v.number]
+            elif v == LOW:
+                name = "%low"
+            else:
+                name = self.index[v]
+                if self.vector is not None and v == self.vector.variable:
+                    vector_step = step
             parts.append(name if step == 1 else body.let(f"mul nsw i64 {name}, {body.size(step)}"))
         if address.constant != 0 or not parts:
             parts.append(body.size(address.constant))
         result = parts[0]
         for part in parts[1:]:
             result = body.let(f"add nsw i64 {result}, {part}")
+        return result, vector_step, irregular
+
+    def _offsets(self, address: Address, first: str, step: Size) -> str:
+        """The same for every lane."""
+        body, vector = self.body, self.vector
+        assert vector is not None
+        lanes = vector.lanes
+        result = body.splat(first, "i64", lanes) if first.startswith("%") else splat(first, "i64", lanes)
+        if step != 0:
+            counting = _counting(lanes, "i64")
+            if step != 1:
+                factor = body.size(step)
+                factor = body.splat(factor, "i64", lanes) if factor.startswith("%") else splat(factor, "i64", lanes)
+                counting = body.let(f"mul <{lanes} x i64> {counting}, {factor}")
+            result = body.let(f"add <{lanes} x i64> {result}, {counting}")
+        for v, k in address.terms:
+            if isinstance(v, Ref) and self.lanes.get(v.number, 1) > 1:
+                number = self.values[v.number]
+                if k != 1:
+                    size = body.size(k)
+                    size = body.splat(size, "i64", lanes) if size.startswith("%") else splat(size, "i64", lanes)
+                    number = body.let(f"mul <{lanes} x i64> {number}, {size}")
+                result = body.let(f"add <{lanes} x i64> {result}, {number}")
         return result
 
-    def load(self, buffer: Buffer, pointer: str) -> str:
-        """The value of an element, in its register type."""
-        value = self.body.let(f"load {memory_type(buffer.dtype)}, ptr {pointer}")
-        return self.body.let(f"icmp ne i8 {value}, 0") if buffer.dtype.kind == "b" else value
+    def _at(self, buffer: Buffer, offset: str) -> str:
+        if offset == "0":
+            return self.pointer(buffer)
+        return self.body.let(f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}, i64 {offset}")
 
-    def store(self, buffer: Buffer, pointer: str, value: str) -> None:
-        """Write an element."""
-        if buffer.dtype.kind == "b":
-            value = self.body.let(f"zext i1 {value} to i8")
-        self.body.do(f"store {memory_type(buffer.dtype)} {value}, ptr {pointer}")
+    def _mask_of(self, mask: int | None) -> str | None:
+        """The lanes that count, and of them those where a statement is true."""
+        vector = self.vector
+        assert vector is not None
+        if mask is None:
+            return vector.mask
+        given = self._in_lanes(mask, vector.lanes)
+        if vector.mask is None:
+            return given
+        return self.body.let(f"and <{vector.lanes} x i1> {given}, {vector.mask}")
 
-    def combine(self, name: str, x: str, y: str, dtype: np.dtype[Any]) -> str:
-        """One step of a reduction."""
-        body, type_ = self.body, register_type(dtype)
-        if name in ("maximum", "minimum"):
-            if dtype.kind == "f":
-                function = f"llvm.{name}.{'f64' if type_ == 'double' else 'f32'}"
-            elif dtype.kind == "b":
-                return body.let(f"{'or' if name == 'maximum' else 'and'} i1 {x}, {y}")
+    def _load(self, s: Load) -> None:
+        body, buffer = self.body, s.buffer
+        if buffer.role == "scalar":
+            self._set(s.result, self.pointer(buffer), 1)
+            return
+        kind = memory_type(buffer.dtype)
+        offset, step, irregular = self._offset(s.address)
+        vector = self.vector
+        masked_lanes = vector is not None and s.mask is not None and self.lanes.get(s.mask, 1) > 1
+        if vector is None or (step == 0 and not irregular and not masked_lanes):
+            self._load_number(s, kind, offset)
+            return
+        lanes = vector.lanes
+        whole = wide(kind, lanes)
+        mask = self._mask_of(s.mask)
+        if step == 1 and not irregular:
+            pointer = self._at(buffer, offset)
+            if mask is None:
+                value = body.let(f"load {whole}, ptr {pointer}, align {buffer.dtype.itemsize}")
             else:
-                function = f"llvm.{'s' if dtype.kind == 'i' else 'u'}{name[:3]}.{type_}"
-            body.module.declare(f"{type_} @{function}({type_}, {type_})")
+                name = f"llvm.masked.load.{suffix(kind, lanes)}.p0"
+                self.module.declare(f"{whole} @{name}(ptr, i32, <{lanes} x i1>, {whole})", pure=False)
+                value = body.let(
+                    f"call {whole} @{name}(ptr {pointer}, i32 {buffer.dtype.itemsize}, <{lanes} x i1> {mask}, "
+                    f"{whole} zeroinitializer)"
+                )
+        else:
+            name = f"llvm.masked.gather.{suffix(kind, lanes)}.v{lanes}p0"
+            self.module.declare(f"{whole} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {whole})", pure=False)
+            offsets = self._offsets(s.address, offset, step)
+            pointers = body.let(f"getelementptr {kind}, ptr {self.pointer(buffer)}, <{lanes} x i64> {offsets}")
+            value = body.let(
+                f"call {whole} @{name}(<{lanes} x ptr> {pointers}, i32 {buffer.dtype.itemsize}, "
+                f"<{lanes} x i1> {mask or splat('true', 'i1', lanes)}, {whole} zeroinitializer)"
+            )
+        if buffer.dtype.kind == "b":
+            value = body.let(f"icmp ne {whole} {value}, zeroinitializer")
+        self._set(s.result, value, lanes)
+
+    def _load_number(self, s: Load, kind: str, offset: str) -> None:
+        body = self.body
+        if s.mask is None:
+            value = body.let(f"load {kind}, ptr {self._at(s.buffer, offset)}")
+        else:  # nothing is read where the mask is false
+            tag = body.new()[1:]
+            body.do(f"br label %{tag}.test")
+            body.label(f"{tag}.test")
+            body.do(f"br i1 {self.values[s.mask]}, label %{tag}.read, label %{tag}.done")
+            body.label(f"{tag}.read")
+            read = body.let(f"load {kind}, ptr {self._at(s.buffer, offset)}")
+            body.do(f"br label %{tag}.done")
+            body.label(f"{tag}.done")
+            zero = "zeroinitializer" if kind in ("double", "float") else "0"
+            value = body.let(f"phi {kind} [{read}, %{tag}.read], [{zero}, %{tag}.test]")
+        if s.buffer.dtype.kind == "b":
+            value = body.let(f"icmp ne i8 {value}, 0")
+        self._set(s.result, value, 1)
+
+    def _store(self, buffer: Buffer, address: Address, value: str, lanes: int, mask: str | None) -> None:
+        """Write an element, or one from each lane."""
+        body, kind = self.body, memory_type(buffer.dtype)
+        if buffer.dtype.kind == "b":
+            value = body.let(f"zext {wide('i1', lanes)} {value} to {wide('i8', lanes)}")
+        offset, step, irregular = self._offset(address)
+        if lanes == 1:
+            body.do(f"store {kind} {value}, ptr {self._at(buffer, offset)}")
+            return
+        whole = wide(kind, lanes)
+        if step == 1 and not irregular:
+            pointer = self._at(buffer, offset)
+            if mask is None or buffer.role == "tile":  # a tile's buffer has room for what lies beyond the last row
+                body.do(f"store {whole} {value}, ptr {pointer}, align {buffer.dtype.itemsize}")
+                return
+            name = f"llvm.masked.store.{suffix(kind, lanes)}.p0"
+            self.module.declare(f"void @{name}({whole}, ptr, i32, <{lanes} x i1>)", pure=False)
+            body.do(f"call void @{name}({whole} {value}, ptr {pointer}, i32 {buffer.dtype.itemsize}, <{lanes} x i1> {mask})")
+            return
+        name = f"llvm.masked.scatter.{suffix(kind, lanes)}.v{lanes}p0"
+        self.module.declare(f"void @{name}({whole}, <{lanes} x ptr>, i32, <{lanes} x i1>)", pure=False)
+        offsets = self._offsets(address, offset, step)
+        pointers = body.let(f"getelementptr {kind}, ptr {self.pointer(buffer)}, <{lanes} x i64> {offsets}")
+        body.do(
+            f"call void @{name}({whole} {value}, <{lanes} x ptr> {pointers}, i32 {buffer.dtype.itemsize}, "
+            f"<{lanes} x i1> {mask or splat('true', 'i1', lanes)})"
+        )
+
+    # reductions
+
+    def combine(self, name: str, x: str, y: str, dtype: np.dtype[Any], lanes: int) -> str:
+        """One step of a reduction."""
+        body, kind = self.body, register_type(dtype)
+        type_ = wide(kind, lanes)
+        if name in ("maximum", "minimum"):
+            if dtype.kind == "b":
+                return body.let(f"{'or' if name == 'maximum' else 'and'} {type_} {x}, {y}")
+            if dtype.kind == "f":
+                function = f"llvm.{name}.{suffix(kind, lanes)}"
+            else:
+                function = f"llvm.{'s' if dtype.kind == 'i' else 'u'}{name[:3]}.{suffix(kind, lanes)}"
+            self.module.declare(f"{type_} @{function}({type_}, {type_})")
             return body.let(f"call {type_} @{function}({type_} {x}, {type_} {y})")
         if dtype.kind == "f":
-            # reassociation is allowed in sums and products alone, so that they run over vector lanes
-            return body.let(f"f{name} reassoc {type_} {x}, {y}")
+            return body.let(f"f{name} {type_} {x}, {y}")
         if dtype.kind == "b":
             name = {"add": "or", "mul": "and"}.get(name, name)
         return body.let(f"{name} {type_} {x}, {y}")
 
-    def _statement(self, s: Item) -> None:
-        body, values, dtypes = self.body, self.values, self.dtypes
-        if isinstance(s, Note):
+    def _folded(self, value: str, combine: str, dtype: np.dtype[Any], lanes: int) -> str:
+        """The lanes combined: the upper half with the lower, until one is left."""
+        body, kind = self.body, register_type(dtype)
+        while lanes > 1:
+            half = lanes // 2
+            whole = wide(kind, lanes)
+            parts = []
+            for start in (0, half):
+                places = ", ".join(f"i32 {start + k}" for k in range(half))
+                parts.append(body.let(f"shufflevector {whole} {value}, {whole} poison, <{half} x i32> <{places}>"))
+            if half == 1:
+                parts = [body.let(f"extractelement <1 x {kind}> {p}, i32 0") for p in parts]
+            value = self.combine(combine, parts[0], parts[1], dtype, half)
+            lanes = half
+        return value
+
+    def _combine_store(self, s: Store) -> None:
+        """buffer[address] = combine(buffer[address], value)"""
+        body, buffer, dtype = self.body, s.buffer, s.buffer.dtype
+        vector = self.vector
+        kind = register_type(dtype)
+        spread = self.wide_partials.get(buffer, 1)
+        if vector is None:
+            offset, _, _ = self._offset(s.address)
+            known = self._read(buffer, self._at(buffer, offset), 1)
+            self._store(buffer, s.address, self.combine(s.combine, known, self.values[s.value], dtype, 1), 1, None)
             return
-        if isinstance(s, Load | Const | SizeOf | Primitive):
-            dtypes[s.result] = s.dtype
-        if isinstance(s, Load):
-            if s.buffer.role == "scalar":
-                values[s.result] = self.pointer(s.buffer)
-            else:
-                values[s.result] = self.load(s.buffer, self.address(s.buffer, s.address))
-        elif isinstance(s, Const):
-            values[s.result] = literal(s.value, s.dtype)
-        elif isinstance(s, SizeOf):
-            values[s.result] = body.size(s.size)
-        elif isinstance(s, Primitive):
-            values[s.result] = arithmetic(body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args])
-        elif isinstance(s, Store):
-            pointer = self.address(s.buffer, s.address)
-            value = values[s.value]
-            if s.combine != "set":
-                value = self.combine(s.combine, self.load(s.buffer, pointer), value, s.buffer.dtype)
-            self.store(s.buffer, pointer, value)
-        elif isinstance(s, Fill):
-            self._fill(s.buffer, s.value)
-        elif isinstance(s, Start):
-            start = literal(identity(s.combine, s.dtype), s.dtype)
-            body.do(f"store {register_type(s.dtype)} {start}, ptr %acc{s.accumulator}")
-            if s.position:
-                body.do(f"store i64 0, ptr %pos{s.accumulator}")
-        elif isinstance(s, Accumulate):
-            self._accumulate(s)
-        elif isinstance(s, Finish):
-            if s.position:
-                value = body.let(f"load i64, ptr %pos{s.accumulator}")
-            else:
-                value = body.let(f"load {register_type(s.dtype)}, ptr %acc{s.accumulator}")
-                value = convert(body, value, s.dtype, s.buffer.dtype)
-            self.store(s.buffer, self.address(s.buffer, s.address), value)
-        elif isinstance(s, Check):
-            known = body.let("load i64, ptr %status")
-            clean = body.let(f"icmp eq i64 {known}, 0")
-            failed = body.let(f"xor i1 {values[s.condition]}, true")
-            first = body.let(f"and i1 {clean}, {failed}")
-            body.do(f"store i64 {body.let(f'select i1 {first}, i64 {s.error}, i64 {known}')}, ptr %status")
+        lanes = vector.lanes
+        value = self._in_lanes(s.value, lanes)
+        if spread > 1:  # lanes keep their own sums until all chunks are done
+            value = self._neutral(value, s.combine, dtype, lanes)
+            offset, _, _ = self._offset(s.address)
+            pointer = self._at(buffer, body.let(f"mul nsw i64 {offset}, {lanes}"))
+            result = self.combine(s.combine, self._read(buffer, pointer, lanes), value, dtype, lanes)
+            if dtype.kind == "b":
+                result = body.let(f"zext <{lanes} x i1> {result} to <{lanes} x i8>")
+            body.do(f"store {wide(memory_type(dtype), lanes)} {result}, ptr {pointer}, align {dtype.itemsize}")
+            return
+        offset, step, irregular = self._offset(s.address)
+        if irregular:
+            raise CompileError("adding into computed places takes one step at a time")
+        if step == 0:
+            value = self._folded(self._neutral(value, s.combine, dtype, lanes), s.combine, dtype, lanes)
+            known = self._read(buffer, self._at(buffer, offset), 1)
+            self._store(buffer, s.address, self.combine(s.combine, known, value, dtype, 1), 1, None)
+            return
+        number = -1
+        self.dtypes[number] = dtype
+        self._load(Load(number, dtype, buffer, s.address))
+        result = self.combine(s.combine, self.values[number], value, dtype, lanes)
+        self._store(buffer, s.address, result, lanes, vector.mask)
+        del kind
+
+    def _neutral(self, value: str, combine: str, dtype: np.dtype[Any], lanes: int) -> str:
+        """A value that changes nothing in lanes that do not count."""
+        assert self.vector is not None
+        if self.vector.mask is None:
+            return value
+        kind = register_type(dtype)
+        none = splat(literal(identity(combine, dtype), dtype), kind, lanes)
+        return self.body.let(f"select <{lanes} x i1> {self.vector.mask}, {wide(kind, lanes)} {value}, {wide(kind, lanes)} {none}")
+
+    def _read(self, buffer: Buffer, pointer: str, lanes: int) -> str:
+        """Neighbouring elements."""
+        whole = wide(memory_type(buffer.dtype), lanes)
+        value = self.body.let(f"load {whole}, ptr {pointer}, align {buffer.dtype.itemsize}")
+        if buffer.dtype.kind == "b":
+            value = self.body.let(f"icmp ne {whole} {value}, {splat('0', 'i8', lanes)}")
+        return value
 
     def _accumulate(self, s: Accumulate) -> None:
+        body, k = self.body, s.accumulator
+        lanes = self.accumulators[k].lanes
+        type_ = wide(register_type(s.dtype), lanes)
+        if s.position is not None:
+            self._accumulate_position(s)
+            return
+        known = body.let(f"load {type_}, ptr %acc{k}")
+        value = self._in_lanes(s.value, lanes)
+        if self.vector is not None and self.vector.mask is not None:
+            value = self._neutral(value, s.combine, s.dtype, lanes)
+        body.do(f"store {type_} {self.combine(s.combine, known, value, s.dtype, lanes)}, ptr %acc{k}")
+
+    def _accumulate_position(self, s: Accumulate) -> None:
         body, type_, k = self.body, register_type(s.dtype), s.accumulator
+        assert s.position is not None
         value = self.values[s.value]
         known = body.let(f"load {type_}, ptr %acc{k}")
-        if s.position is None:
-            body.do(f"store {type_} {self.combine(s.combine, known, value, s.dtype)}, ptr %acc{k}")
-            return
         if s.dtype.kind == "f":
             better = body.let(f"fcmp {'ogt' if s.combine == 'maximum' else 'olt'} {type_} {value}, {known}")
             is_nan = body.let(f"fcmp uno {type_} {value}, {value}")
@@ -354,91 +601,364 @@ class RegionWriter:
             better = body.let(f"icmp {sign}{'gt' if s.combine == 'maximum' else 'lt'} {type_} {value}, {known}")
         body.do(f"store {type_} {body.let(f'select i1 {better}, {type_} {value}, {type_} {known}')}, ptr %acc{k}")
         at = body.let(f"load i64, ptr %pos{k}")
-        number = self.offset(s.position)
+        number = self._offset(s.position)[0]
         body.do(f"store i64 {body.let(f'select i1 {better}, i64 {number}, i64 {at}')}, ptr %pos{k}")
+
+    def _finish(self, s: Finish) -> None:
+        body, k = self.body, s.accumulator
+        if s.position:
+            value = convert(body, body.let(f"load i64, ptr %pos{k}"), np.dtype(np.int64), s.buffer.dtype)
+            self._store(s.buffer, s.address, value, 1, None)
+            return
+        lanes = self.accumulators[k].lanes
+        value = body.let(f"load {wide(register_type(s.dtype), lanes)}, ptr %acc{k}")
+        mask = None
+        if self.vector is None:
+            value, lanes = self._folded(value, s.combine, s.dtype, lanes), 1
+        else:
+            mask = self.vector.mask
+        self._store(s.buffer, s.address, convert(body, value, s.dtype, s.buffer.dtype, lanes), lanes, mask)
+
+    # statements
+
+    def _statement(self, s: Item) -> None:
+        body = self.body
+        if isinstance(s, Load | Const | SizeOf | Primitive | Position):
+            self.dtypes[s.result] = s.dtype
+        if isinstance(s, Primitive):
+            lanes = max(self.lanes.get(a, 1) for a in s.args)
+            args = [self._in_lanes(a, lanes) for a in s.args]
+            self._set(s.result, arithmetic(body, s, args, [self.dtypes[a] for a in s.args], lanes), lanes)
+        elif isinstance(s, Load):
+            self._load(s)
+        elif isinstance(s, Const):
+            self._set(s.result, literal(s.value, s.dtype), 1)
+        elif isinstance(s, Store):
+            if s.combine != "set":
+                self._combine_store(s)
+            elif self.vector is None:
+                self._store(s.buffer, s.address, self.values[s.value], 1, None)
+            else:
+                lanes = self.vector.lanes
+                self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask)
+        elif isinstance(s, Accumulate):
+            self._accumulate(s)
+        elif isinstance(s, Start):
+            kind = register_type(s.dtype)
+            first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
+            body.do(f"store {wide(kind, s.lanes)} {first}, ptr %acc{s.accumulator}")
+            if s.position:
+                body.do(f"store i64 0, ptr %pos{s.accumulator}")
+        elif isinstance(s, Finish):
+            self._finish(s)
+        elif isinstance(s, Position):
+            offset, step, irregular = self._offset(s.address)
+            assert not irregular
+            if step == 0:
+                self._set(s.result, offset, 1)
+            else:
+                assert self.vector is not None
+                self._set(s.result, self._offsets(s.address, offset, step), self.vector.lanes)
+        elif isinstance(s, SizeOf):
+            self._set(s.result, body.size(s.size), 1)
+        elif isinstance(s, Fill):
+            fill(body, self.pointer(s.buffer), s, "%low", "%high")
+        elif isinstance(s, Check):
+            self._check(s)
+
+    def _check(self, s: Check) -> None:
+        body = self.body
+        lanes = self.lanes.get(s.condition, 1)
+        condition = self.values[s.condition]
+        kind = wide("i1", lanes)
+        failed = body.let(f"xor {kind} {condition}, {splat('true', 'i1', lanes)}")
+        if lanes > 1:
+            assert self.vector is not None
+            if self.vector.mask is not None:
+                failed = body.let(f"and {kind} {failed}, {self.vector.mask}")
+            failed = body.any(failed, lanes)
+        tag = body.new()[1:]
+        body.do(f"br i1 {failed}, label %{tag}.failed, label %{tag}.fine, !prof !0")
+        body.label(f"{tag}.failed")
+        body.let(f"atomicrmw umin ptr %status, i64 {s.error} monotonic")
+        body.do(f"br label %{tag}.fine")
+        body.label(f"{tag}.fine")
+
+
+def _counting(lanes: int, kind: str) -> str:
+    """0, 1, 2, ..."""
+    return f"<{', '.join(f'{kind} {k}' for k in range(lanes))}>"
+
+
+def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> None:
+    """Set the elements of a buffer, or those of rows from `low` to `high`."""
+    buffer, module = s.buffer, body.module
+    type_ = memory_type(buffer.dtype)
+    size = body.size(buffer.elements)
+    if s.row is not None:
+        row = body.size(s.row)
+        start = body.let(f"mul nsw i64 {low}, {row}")
+        module.declare("i64 @llvm.smin.i64(i64, i64)")
+        end = body.let(f"call i64 @llvm.smin.i64(i64 {body.let(f'mul nsw i64 {high}, {row}')}, i64 {size})")
+        module.declare("i64 @llvm.smax.i64(i64, i64)")
+        size = body.let(f"call i64 @llvm.smax.i64(i64 {body.let(f'sub nsw i64 {end}, {start}')}, i64 0)")
+        pointer = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 {start}")
+    if s.value == 0:
+        module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
+        count = body.let(f"mul i64 {size}, {buffer.dtype.itemsize}")
+        body.do(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 0, i64 {count}, i1 false)")
+        return
+    constant = "1" if buffer.dtype.kind == "b" else literal(s.value, buffer.dtype)
+    tag = body.new()[1:]
+
+    def inside() -> None:
+        at = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 %{tag}")
+        body.do(f"store {type_} {constant}, ptr {at}")
+
+    body.counted(tag, "0", size, "1", inside)
 
 
 # -- the kernel --------------------------------------------------------------------------------------------------------
 
 
+class KernelWriter:
+    """Writes the function that calls the regions and products in order."""
+
+    def __init__(self, program: Program, name: str, sizes: Sequence[Size], blas: bool) -> None:
+        self.program, self.name, self.blas = program, name, blas
+        self.module = Module(name, sizes)
+        self.module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
+        self.main = Body(self.module)
+
+    def write(self) -> str:
+        """The module's text."""
+        program, module, main = self.program, self.module, self.main
+        straight = [s for s in program.steps if isinstance(s, Region) and not has_loops(s)]
+        module.quick = sum(len(s.items) for s in straight) > QUICK_FROM
+        if module.places:
+            main.do(f"%slots = alloca [{8 * len(module.places)} x i8], align 8")
+        main.do("%status = alloca i64")
+        main.do(f"store i64 {NO_ERROR}, ptr %status")
+        last_use: dict[Buffer, int] = {}
+        used_by_products: set[Buffer] = set()
+        pieces: list[tuple[list[Buffer], Callable[[], None]]] = []
+        for number, step in enumerate(program.steps):
+            if isinstance(step, Region):
+                buffers, run = self._region(step, number)
+                pieces.append((buffers, run))
+            else:
+                buffers = list(dict.fromkeys((step.a[0], step.b[0], step.c[0])))  # a square's operand is freed once
+                used_by_products.update(buffers)
+                pieces.append(
+                    (buffers, lambda step=step, n=number: call_product(main, module, step, n, self.blas))  # type: ignore[misc]
+                )
+            for buffer in buffers:
+                last_use[buffer] = number
+        for buffer, place in module.places.items():
+            if buffer in used_by_products:
+                main.do(f"%{buffer.name} = getelementptr inbounds i8, ptr %slots, i64 {8 * place}")
+        self._run(pieces, last_use)
+        parameters = [argument(b) for b in program.inputs]
+        parameters += [f"ptr %{b.name}" for b, _ in program.constants]
+        parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs)]
+        module.functions.append(
+            "\n".join(
+                [
+                    f"\ndefine i64 @{self.name}({', '.join([*parameters, 'ptr %sizes', 'ptr %parallel'])}) #2 {{",
+                    "entry:",
+                    *main.size_loads(),
+                    *main.lines,
+                    "}",
+                ]
+            )
+        )
+        return module.text()
+
+    def _run(self, pieces: Sequence[tuple[list[Buffer], Callable[[], None]]], last_use: dict[Buffer, int]) -> None:
+        """All pieces in order, with memory for temporaries from their first use to their last."""
+        main = self.main
+        live: set[Buffer] = set()
+        kept = dict.fromkeys(b for buffers, _ in pieces for b in buffers if b.role == "temporary" or _on_heap(b))
+        table = {b: k for k, b in enumerate(kept)}
+        if table:
+            self.module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
+            main.do(f"%table = alloca [{len(table)} x ptr]")
+            main.do(f"call void @llvm.memset.p0.i64(ptr %table, i8 0, i64 {8 * len(table)}, i1 false)")
+        for number, (buffers, call) in enumerate(pieces):
+            for buffer in buffers:
+                if buffer in table and buffer not in live:
+                    live.add(buffer)
+                    _allocate(main, buffer, table[buffer], self._chunks.get(buffer, 1))
+            call()
+            for buffer in buffers:
+                if buffer in table and last_use[buffer] == number:
+                    main.do(f"call void @free(ptr %{buffer.name})")
+                    main.do(f"store ptr null, ptr %{buffer.name}.place")
+        status = main.let("load i64, ptr %status")
+        none = main.let(f"icmp eq i64 {status}, {NO_ERROR}")
+        lost = main.let(f"icmp eq i64 {status}, 0")
+        main.do(f"ret i64 {main.let(f'select i1 {none}, i64 0, i64 {main.let(f"select i1 {lost}, i64 -1, i64 {status}")}')}")
+        if table:
+            _give_back(main, self.module, len(table))
+
+    _chunks: dict[Buffer, Size]
+
+    def _region(self, region: Region, number: int) -> tuple[list[Buffer], Callable[[], None]]:
+        """Writes a region's function; returns the buffers it uses, and what calls it."""
+        module, main = self.module, self.main
+        name = f"{self.name}_region{number}"
+        writer = RegionWriter(module, region, name)
+        text, buffers = writer.write()
+        module.functions.append(text)
+        given = [b for b in buffers if b.role not in ("slot", "partial")]
+        operands = {b: argument(b) for b in given}
+        rest = ["ptr %slots"] if any(b.role == "slot" for b in buffers) else []
+        rest += ["ptr %sizes", *(["ptr %status"] if writer.checks else [])]
+        for p in region.partials:
+            self._chunks[p.partial] = region.chunks
+        used = list(dict.fromkeys([*buffers, *(p.buffer for p in region.partials), *(f.buffer for f in region.fills)]))
+
+        def values(body: Body, chunk: str | None) -> str:
+            """The operands of a call, for a chunk of the region."""
+            found = []
+            for b in buffers:
+                if b.role == "slot":
+                    continue
+                if b.role == "partial" and chunk is not None:
+                    step = body.let(f"mul nsw i64 {chunk}, {body.size(b.elements)}")
+                    at = body.let(f"getelementptr inbounds {memory_type(b.dtype)}, ptr %{b.name}, i64 {step}")
+                    found.append(f"ptr {at}")
+                else:
+                    found.append(operands.get(b, f"ptr %{b.name}"))
+            return ", ".join([*found, *rest])
+
+        def run() -> None:
+            for f in region.fills:
+                fill(main, self._pointer(f.buffer), f)
+            for p in region.partials:
+                if not _on_heap(p.partial):
+                    room = (1 if region.chunks == 1 else MOST_CHUNKS) * p.partial.elements * p.partial.dtype.itemsize
+                    main.lines.insert(0, f"  %{p.partial.name} = alloca [{room} x i8], align 64")
+            if region.size is None:
+                main.do(f"call void @{name}({values(main, None)})")
+            elif region.chunks == 1:
+                main.do(f"call void @{name}({values(main, None)}, i64 0, i64 {main.size(region.size)})")
+            else:
+                self._parallel(region, name, [b for b in buffers if b.role != "slot"], rest, values)
+            for p in region.partials:
+                self._combine(p, region.chunks)
+
+        return used, run
+
+    def _parallel(
+        self,
+        region: Region,
+        name: str,
+        buffers: Sequence[Buffer],
+        rest: Sequence[str],
+        values: Callable[[Body, str | None], str],
+    ) -> None:
+        """Calls a region's function for every chunk, by way of a function that takes all it needs from one place."""
+        main, module = self.main, self.module
+        parts = [*(argument(b) if b.role == "scalar" else f"ptr %{b.name}" for b in buffers), *rest]
+        kinds = [p[: p.rindex(" ")] for p in parts]
+        closure = f"%closure{name.rpartition('_')[2]}"
+        main.lines.insert(0, f"  {closure} = alloca [{8 * len(parts)} x i8], align 8")
+        for k, part in enumerate(parts):
+            at = main.let(f"getelementptr inbounds i8, ptr {closure}, i64 {8 * k}")
+            main.do(f"store {part}, ptr {at}")
+        chunks = main.size(region.chunks)
+        body = Body(module)
+        for k, (part, kind) in enumerate(zip(parts, kinds, strict=True)):
+            at = body.let(f"getelementptr inbounds i8, ptr %closure, i64 {8 * k}")
+            body.do(f"{part[part.rindex(' ') + 1 :]} = load {kind}, ptr {at}")
+        start = len(body.lines)
+        chunk, size = body.size(region.chunk), body.size(region.size or 0)
+        first = body.let(f"mul nsw i64 %chunk, {chunk}")
+        module.declare("i64 @llvm.smin.i64(i64, i64)")
+        last = body.let(f"call i64 @llvm.smin.i64(i64 {body.let(f'add nsw i64 {first}, {chunk}')}, i64 {size})")
+        body.do(f"call void @{name}({values(body, '%chunk')}, i64 {first}, i64 {last})")
+        body.do("ret void")
+        lines = [*body.lines[:start], *body.size_loads(), *body.lines[start:]]
+        module.functions.append(
+            "\n".join([f"\ndefine internal void @{name}_chunk(ptr %closure, i64 %chunk) #2 {{", "entry:", *lines, "}"])
+        )
+        main.do(f"call void %parallel(ptr @{name}_chunk, ptr {closure}, i64 {chunks})")
+
+    def _pointer(self, buffer: Buffer) -> str:
+        if buffer.role == "slot":
+            return self.main.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
+        return f"%{buffer.name}"
+
+    def _combine(self, p: Partial, chunks: Size) -> None:
+        """buffer = the partials of all chunks combined, in their order."""
+        name = f"{self.name}_combine_{p.partial.name}"
+        main, module = self.main, self.module
+        text = combine_function(module, name, p)
+        module.functions.append(text)
+        target = self._pointer(p.buffer)
+        count, elements = main.size(chunks), main.size(p.buffer.elements)
+        main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {elements})")
+
+
+def combine_function(module: Module, name: str, p: Partial) -> str:
+    """The function that combines partials: for each element the chunks in order, then the lanes."""
+    body = Body(module)
+    helper = RegionWriter(module, Region([]), name)
+    helper.body = body
+    dtype, lanes, kind = p.partial.dtype, p.lanes, memory_type(p.partial.dtype)
+    type_ = wide(register_type(dtype), lanes)
+    body.do(f"%sum = alloca {type_}")
+    first = splat(literal(identity(p.combine, dtype), dtype), register_type(dtype), lanes)
+
+    def element() -> None:
+        body.do(f"store {type_} {first}, ptr %sum")
+
+        def chunk() -> None:
+            number = body.let(f"add nsw i64 {body.let('mul nsw i64 %chunk, %elements')}, %element")
+            at = body.let(f"getelementptr inbounds {wide(kind, lanes)}, ptr %partial, i64 {number}")
+            value = helper._read(p.partial, at, lanes)
+            known = body.let(f"load {type_}, ptr %sum")
+            body.do(f"store {type_} {helper.combine(p.combine, known, value, dtype, lanes)}, ptr %sum")
+
+        body.counted("chunk", "0", "%chunks", "1", chunk)
+        total = helper._folded(body.let(f"load {type_}, ptr %sum"), p.combine, dtype, lanes)
+        total = convert(body, total, dtype, p.buffer.dtype)
+        if p.buffer.dtype.kind == "b":
+            total = body.let(f"zext i1 {total} to i8")
+        at = body.let(f"getelementptr inbounds {memory_type(p.buffer.dtype)}, ptr %buffer, i64 %element")
+        body.do(f"store {memory_type(p.buffer.dtype)} {total}, ptr {at}")
+
+    body.counted("element", "0", "%elements", "1", element)
+    body.do("ret void")
+    head = f"\ndefine internal void @{name}(ptr noalias %buffer, ptr noalias %partial, i64 %chunks, i64 %elements) #6 {{"
+    return "\n".join([head, "entry:", *body.lines, "}"])
+
+
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     """The module's text; `sizes` are the values of the sizes array, in order."""
-    module = Module(name, sizes)
-    module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
-    straight = [s for s in program.steps if isinstance(s, Region) and not has_loops(s)]
-    module.quick = sum(len(s.items) for s in straight) > QUICK_FROM
-    main = Body(module)
-    if module.places:
-        main.do(f"%slots = alloca [{8 * len(module.places)} x i8], align 8")
-    main.do("%status = alloca i64")
-    main.do("store i64 0, ptr %status")
-    last_use: dict[Buffer, int] = {}
-    used_by_products: set[Buffer] = set()
-    pieces: list[tuple[list[Buffer], Callable[[], None]]] = []
-    for number, step in enumerate(program.steps):
-        if isinstance(step, Region):
-            writer = RegionWriter(module, step, f"{name}_region{number}")
-            text, buffers = writer.write()
-            module.functions.append(text)
-            arguments = [_argument(b) for b in buffers if b.role != "slot"]
-            arguments += ["ptr %slots"] if len(arguments) < len(buffers) else []
-            arguments += ["ptr %sizes", *(["ptr %status"] if writer.checks else [])]
-            line = f"call void @{name}_region{number}({', '.join(arguments)})"
-            pieces.append((buffers, lambda line=line: main.do(line)))  # type: ignore[misc]
-        else:
-            buffers = list(dict.fromkeys((step.a[0], step.b[0], step.c[0])))  # a square has one operand, freed once
-            used_by_products.update(buffers)
-            pieces.append((buffers, lambda step=step, n=number: call_product(main, module, step, n, blas)))  # type: ignore[misc]
-        for buffer in buffers:
-            last_use[buffer] = number
-    for buffer, place in module.places.items():
-        if buffer in used_by_products:
-            main.do(f"%{buffer.name} = getelementptr inbounds i8, ptr %slots, i64 {8 * place}")
-    live: set[Buffer] = set()
-    table = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "temporary" and b in last_use)}
-    if table:
-        module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
-        main.do(f"%table = alloca [{len(table)} x ptr]")
-        main.do(f"call void @llvm.memset.p0.i64(ptr %table, i8 0, i64 {8 * len(table)}, i1 false)")
-    for number, (buffers, call) in enumerate(pieces):
-        for buffer in buffers:
-            if buffer.role == "temporary" and buffer not in live:
-                live.add(buffer)
-                _allocate(main, buffer, table[buffer])
-        call()
-        for buffer in buffers:
-            if buffer.role == "temporary" and last_use[buffer] == number:
-                main.do(f"call void @free(ptr %{buffer.name})")
-                main.do(f"store ptr null, ptr %{buffer.name}.place")
-    main.do(f"ret i64 {main.let('load i64, ptr %status')}")
-    if table:
-        _give_back(main, module, len(table))
-    parameters = [_argument(b) for b in program.inputs]
-    parameters += [f"ptr %{b.name}" for b, _ in program.constants]
-    parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs)]
-    module.functions.append(
-        "\n".join(
-            [
-                f"\ndefine i64 @{name}({', '.join([*parameters, 'ptr %sizes'])}) #2 {{",
-                "entry:",
-                *main.size_loads(),
-                *main.lines,
-                "}",
-            ]
-        )
-    )
-    return module.text()
+    writer = KernelWriter(program, name, sizes, blas)
+    writer._chunks = {}
+    return writer.write()
 
 
-def _argument(buffer: Buffer) -> str:
+def argument(buffer: Buffer) -> str:
+    """A buffer as the kernel's functions hand it on."""
     if buffer.role == "scalar":
         return f"{register_type(buffer.dtype)} %{buffer.name}"
     return f"ptr %{buffer.name}"
 
 
-def _allocate(main: Body, buffer: Buffer, place: int) -> None:
+def _on_heap(buffer: Buffer) -> bool:
+    """Whether what chunks accumulate needs memory of its own."""
+    return buffer.role == "partial" and not (isinstance(buffer.elements, int) and buffer.elements <= ON_STACK)
+
+
+def _allocate(main: Body, buffer: Buffer, place: int, chunks: Size) -> None:
     """Memory for a temporary, noted in the table of what is held."""
     count = main.let(f"mul i64 {main.size(buffer.elements)}, {buffer.dtype.itemsize}")
+    if chunks != 1:
+        count = main.let(f"mul i64 {count}, {main.size(chunks)}")
     padded = main.let(f"add i64 {count}, 64")
     main.do(f"%{buffer.name} = call ptr @malloc(i64 {padded})")
     main.do(f"%{buffer.name}.place = getelementptr inbounds ptr, ptr %table, i64 {place}")
@@ -466,9 +986,9 @@ def needed_sizes(program: Program) -> list[Size]:
     """The sizes a kernel is given, in order: every size in a loop, an address or a length that is not fixed."""
     found: dict[Size, None] = {}
 
-    def need(*sizes: Size) -> None:
+    def need(*sizes: Size | None) -> None:
         for size in sizes:
-            if not isinstance(size, int):
+            if size is not None and not isinstance(size, int):
                 found.setdefault(size)
 
     def need_address(address: Address) -> None:
@@ -476,19 +996,26 @@ def needed_sizes(program: Program) -> list[Size]:
 
     for step in program.steps:
         if isinstance(step, Region):
+            if step.size is not None:
+                need(step.size, step.chunk, step.chunks)
+            for f in step.fills:
+                need(f.buffer.elements)
+            for p in step.partials:
+                need(p.buffer.elements, p.partial.elements)
             for s in walk(step.items):
                 if isinstance(s, Loop):
                     need(s.size, s.factor)
                 elif isinstance(s, Tiles):
-                    need(s.size, s.width)
+                    need(s.width)
                 elif isinstance(s, Fill):
-                    need(s.buffer.elements)
-                elif isinstance(s, Load | Store | Finish):
+                    need(s.buffer.elements, s.row)
+                elif isinstance(s, Load | Store | Finish | Position):
                     need_address(s.address)
                 elif isinstance(s, Accumulate) and s.position is not None:
                     need_address(s.position)
                 elif isinstance(s, SizeOf):
                     need(s.size)
+            need(*(b.elements for b in step.tiles))
         else:
             need(*step.batch, step.rows, step.columns, step.inner, *step.a[2:], *step.b[2:])
             need_address(step.a[1])

@@ -84,6 +84,25 @@ def register_type(dtype: np.dtype[Any]) -> str:
     return "i1" if dtype.kind == "b" else memory_type(dtype)
 
 
+def wide(type_: str, lanes: int) -> str:
+    """The type of a number in each of `lanes` lanes; 1: the number itself."""
+    return type_ if lanes == 1 else f"<{lanes} x {type_}>"
+
+
+_SUFFIX = {"double": "f64", "float": "f32"}
+
+
+def suffix(type_: str, lanes: int) -> str:
+    """A type as the names of LLVM's intrinsics spell it."""
+    short = _SUFFIX.get(type_, type_)
+    return short if lanes == 1 else f"v{lanes}{short}"
+
+
+def splat(text: str, type_: str, lanes: int) -> str:
+    """A constant in every lane."""
+    return text if lanes == 1 else f"splat ({type_} {text})"
+
+
 def literal(value: object, dtype: np.dtype[Any]) -> str:
     """A constant in LLVM's notation; floats by their bits."""
     if dtype.kind == "f":
@@ -91,6 +110,9 @@ def literal(value: object, dtype: np.dtype[Any]) -> str:
     if dtype.kind == "b":
         return "true" if value else "false"
     return str(int(value))  # type: ignore[call-overload]
+
+
+WIDTH = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
 
 class Module:
@@ -119,11 +141,13 @@ class Module:
                 "attributes #0 = { nounwind willreturn memory(none) }",
                 "attributes #1 = { nounwind noinline }",
                 "attributes #2 = { nounwind }",
-                "attributes #3 = { nounwind willreturn memory(none) alwaysinline }",
+                f"attributes #3 = {{ nounwind willreturn memory(none) alwaysinline {WIDTH} }}",
                 "attributes #5 = { nounwind noinline optnone }",
                 "attributes #4 = { nounwind willreturn memory(none) noinline }",
-                # long chains of arithmetic gain up to a third from the widest vectors, which LLVM avoids unless told
-                'attributes #6 = { nounwind noinline "prefer-vector-width"="512" }',
+                # vectors are written out; without the width LLVM would cut those of 512 bits in two
+                f"attributes #6 = {{ nounwind noinline {WIDTH} }}",
+                f"attributes #7 = {{ nounwind noinline {WIDTH} }}",
+                '!0 = !{!"branch_weights", i32 1, i32 100000}',
                 "",
             ]
         )
@@ -132,18 +156,10 @@ class Module:
 class Body:
     """The lines of one function; hands out names of registers and labels."""
 
-    def __init__(self, module: Module, inline: bool = False, repeatable: bool = False) -> None:
+    def __init__(self, module: Module, inline: bool = False) -> None:
         self.module = module
         self.inline = inline
-        """Whether elementary functions become part of the function, as loops need to vectorise."""
-        self.took_in = False
-        """Whether an elementary function became part of this one."""
-        self.repeatable = repeatable
-        """Whether all may run again, where an argument was found to be far out."""
-        self.watched: set[str] = set()
-        """The types of the arguments that are looked at for that."""
-        self.far: dict[str, list[str]] = {}
-        """By type, a number for each argument met since the start of this level of loops; negative where it was far."""
+        """Whether elementary functions become part of the function, as is quicker in loops."""
         self.sizes: dict[int, None] = {}
         """Which of the call's sizes are used."""
         self.lines: list[str] = []
@@ -156,7 +172,8 @@ class Body:
 
     def let(self, text: str) -> str:
         """A register holding the value of an instruction."""
-        name = self.new()
+        self.count += 1
+        name = f"%t{self.count}"
         self.lines.append(f"  {name} = {text}")
         return name
 
@@ -168,56 +185,42 @@ class Body:
         """Start a block."""
         self.lines.append(f"{name}:")
 
-    def math(self, name: str, type_: str, args: Sequence[str]) -> str:
+    def math(self, name: str, type_: str, lanes: int, args: Sequence[str]) -> str:
         """A call of an elementary function."""
+        vector = wide(type_, lanes)
+        operands = ", ".join(f"{vector} {a}" for a in args)
+        kinds = ", ".join([vector] * len(args))
         if name in vector_math.FUNCTIONS:
-            inline = self.inline
-            if inline and vector_math.FUNCTIONS[name].far is not None:
-                inline = self.repeatable
-                if inline:
-                    self.watch(name, type_, args[0])
-            self.took_in |= inline
-            function = elementary(self.module, name, type_, len(args), inline)
-            return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
+            return elementary(self, name, type_, lanes, args)
         if name in _INTRINSICS:
-            suffix = "f64" if type_ == "double" else "f32"
-            function = f"llvm.{name}.{suffix}"
+            function = f"llvm.{name}.{suffix(type_, lanes)}"
+        elif lanes > 1:
+            return self.one_by_one(args, type_, type_, lanes, lambda given: self.math(name, type_, 1, given))
         else:
             function = name if type_ == "double" else f"{name}f"
-        self.module.declare(f"{type_} @{function}({', '.join([type_] * len(args))})")
-        return self.let(f"call {type_} @{function}({', '.join(f'{type_} {a}' for a in args)})")
+        self.module.declare(f"{vector} @{function}({kinds})")
+        return self.let(f"call {vector} @{function}({operands})")
 
-    def is_far(self, name: str, type_: str, x: str) -> str:
-        """Whether an argument is beyond the limit of a function; nan is not."""
-        bits = 64 if type_ == "double" else 32
-        limits = vector_math.FUNCTIONS[name].limit
-        assert limits is not None
-        limit = literal(limits[bits], np.dtype(f"f{bits // 8}"))
-        return self.let(f"fcmp ogt {type_} {self.math('fabs', type_, [x])}, {limit}")
+    def one_by_one(
+        self, args: Sequence[str], type_: str, result: str, lanes: int, one: Callable[[list[str]], str]
+    ) -> str:
+        """What exists for single numbers only, for each lane."""
+        vector, made = wide(type_, lanes), "poison"
+        for k in range(lanes):
+            value = one([self.let(f"extractelement {vector} {a}, i32 {k}") for a in args])
+            made = self.let(f"insertelement {wide(result, lanes)} {made}, {result} {value}, i32 {k}")
+        return made
 
-    def watch(self, name: str, type_: str, x: str) -> None:
-        """Remember whether an argument was far: a negative number if so, also for nan."""
-        self.watched.add(type_)
-        bits = 64 if type_ == "double" else 32
-        limits = vector_math.FUNCTIONS[name].limit
-        assert limits is not None
-        # Magnitudes are ordered as their bits are, so the sign of a difference of integers tells. A truth value would
-        # do the same, but LLVM does not recognise several of them joined as a reduction, and the loop stays scalar.
-        limit = int(np.array(limits[bits], f"f{bits // 8}").view(f"i{bits // 8}"))
-        magnitude = self.let(f"bitcast {type_} {self.math('fabs', type_, [x])} to i{bits}")
-        self.far.setdefault(type_, []).append(self.let(f"sub i{bits} {limit}, {magnitude}"))
+    def any(self, truth: str, lanes: int) -> str:
+        """Whether a vector of truths has a true one."""
+        self.module.declare(f"i1 @llvm.vector.reduce.or.v{lanes}i1(<{lanes} x i1>)")
+        return self.let(f"call i1 @llvm.vector.reduce.or.v{lanes}i1(<{lanes} x i1> {truth})")
 
-    def end_watch(self) -> None:
-        """Note what was remembered, at the end of a level of loops."""
-        for type_, flags in self.far.items():
-            integer = "i64" if type_ == "double" else "i32"
-            while len(flags) > 1:  # in pairs: long chains take the vectoriser quadratic time
-                pairs = [self.let(f"or {integer} {a}, {b}") for a, b in zip(flags[::2], flags[1::2], strict=False)]
-                flags = pairs + flags[len(flags) & ~1 :]
-            known = self.let(f"load {integer}, ptr %far.{type_}")
-            new = self.let(f"or {integer} {known}, {flags[0]}")
-            self.do(f"store {integer} {new}, ptr %far.{type_}")
-        self.far = {}
+    def splat(self, value: str, type_: str, lanes: int) -> str:
+        """A register in every lane."""
+        one = self.let(f"insertelement {wide(type_, lanes)} poison, {type_} {value}, i32 0")
+        kind = wide(type_, lanes)
+        return self.let(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
 
     def counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
         """A counting loop; the counter is %name."""
@@ -253,10 +256,11 @@ class Body:
         return lines
 
 
-def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[Any]]) -> str:
-    """The instructions of a primitive."""
+def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[Any]], lanes: int = 1) -> str:
+    """The instructions of a primitive, on numbers or on vectors of `lanes` of them."""
     name, dtype = s.name, dtypes[-1] if s.name == "select" else dtypes[0]
-    type_ = register_type(dtype)
+    single = register_type(dtype)
+    type_ = wide(single, lanes)
     if name in _ORDER_INT:
         if dtype.kind == "f":
             return body.let(f"fcmp {_ORDER_FLOAT[name]} {type_} {args[0]}, {args[1]}")
@@ -265,15 +269,16 @@ def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[
             order = ("s" if dtype.kind == "i" else "u") + order
         return body.let(f"icmp {order} {type_} {args[0]}, {args[1]}")
     if name == "select":
-        return body.let(f"select i1 {args[0]}, {type_} {args[1]}, {type_} {args[2]}")
+        return body.let(f"select {wide('i1', lanes)} {args[0]}, {type_} {args[1]}, {type_} {args[2]}")
     if name == "cast":
-        return convert(body, args[0], dtype, s.dtype)
+        return convert(body, args[0], dtype, s.dtype, lanes)
     if name == "bitcast":
-        return body.let(f"bitcast {type_} {args[0]} to {register_type(s.dtype)}")
+        return body.let(f"bitcast {type_} {args[0]} to {wide(register_type(s.dtype), lanes)}")
     if name == "neg":
-        return body.let(f"fneg {type_} {args[0]}" if dtype.kind == "f" else f"sub {type_} 0, {args[0]}")
+        zero = splat("0", single, lanes)
+        return body.let(f"fneg {type_} {args[0]}" if dtype.kind == "f" else f"sub {type_} {zero}, {args[0]}")
     if name == "not":
-        return body.let(f"xor {type_} {args[0]}, {'true' if dtype.kind == 'b' else '-1'}")
+        return body.let(f"xor {type_} {args[0]}, {splat('true' if dtype.kind == 'b' else '-1', single, lanes)}")
     if dtype.kind == "f" and name in _INFIX_FLOAT:
         return body.let(f"{_INFIX_FLOAT[name]} {type_} {args[0]}, {args[1]}")
     if dtype.kind != "f" and name in _INFIX_INT:
@@ -281,73 +286,134 @@ def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[
     if name == "shr":
         return body.let(f"{'ashr' if dtype.kind == 'i' else 'lshr'} {type_} {args[0]}, {args[1]}")
     if name in ("idiv", "irem"):
-        return _integer_division(body, name, type_, dtype, args)
+        return body.one_by_one(
+            args, single, single, lanes, lambda given: _integer_division(body, name, single, dtype, given)
+        ) if lanes > 1 else _integer_division(body, name, single, dtype, args)
     if name == "ipow":
-        return _integer_power(body, type_, dtype, args)
+        return body.one_by_one(
+            args, single, single, lanes, lambda given: _integer_power(body, single, dtype, given)
+        ) if lanes > 1 else _integer_power(body, single, dtype, args)
     if name in _LIBM or name in _INTRINSICS:
-        return body.math(name, type_, args)
+        return body.math(name, single, lanes, args)
     raise CompileError(f"LLVM has no {name} for {dtype}")
 
 
-def elementary(module: Module, name: str, type_: str, arguments: int, inline: bool) -> str:
-    """The function that computes an elementary function, from its rule; returns its name.
+def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str]) -> str:
+    """A call of the function that computes an elementary function, written from its rule.
 
-    Loops take it in and vectorise; elsewhere it is called, so that formulas with thousands of calls stay small. The
-    arithmetic, so every bit of the results, is the same. What is taken in holds up to the function's limit.
+    Loops take it in; elsewhere it is called, so that formulas with thousands of calls stay small. The arithmetic, so
+    every bit of the results, is the same, in each lane and for single numbers. Where a function has another rule for
+    far arguments, those few are computed one by one.
     """
-    function = f"{module.name}_{name}_{type_}"
-    wanted = f"{function}_inline" if inline else function
-    if wanted in module.helpers:
-        return wanted
-    parameters = ", ".join(f"{type_} %x{k}" for k in range(arguments))
-    start = f"\ndefine internal {type_} @{{}}({parameters}) {{}} {{{{\nentry:"
+    module, function = body.module, vector_math.FUNCTIONS[name]
+    vector = wide(type_, lanes)
+    operands = ", ".join(f"{vector} {a}" for a in args)
+    if function.far is None:
+        return body.let(f"call {vector} @{_defined(module, name, type_, lanes, len(args), body.inline)}({operands})")
+    if lanes == 1 and not body.inline:
+        return body.let(f"call {vector} @{_defined_whole(module, name, type_)}({operands})")
+    near = body.let(f"call {vector} @{_defined(module, name, type_, lanes, 1, body.inline)}({operands})")
+    far = _is_far(body, name, type_, lanes, args[0])
+    some = far if lanes == 1 else body.any(far, lanes)
+    tag = body.new()[1:]
+    body.do(f"br label %{tag}.near")  # a block with a name of its own, for the phi below
+    body.label(f"{tag}.near")
+    body.do(f"br i1 {some}, label %{tag}.far, label %{tag}.done, !prof !0")
+    body.label(f"{tag}.far")
+    again = body.let(f"call {vector} @{_defined_each(module, name, type_, lanes)}({operands})")
+    body.do(f"br label %{tag}.done")
+    body.label(f"{tag}.done")
+    return body.let(f"phi {vector} [{near}, %{tag}.near], [{again}, %{tag}.far]")
 
-    def define(symbol: str, attribute: str, lines: list[str]) -> str:
-        if symbol not in module.helpers:
-            module.helpers.add(symbol)
-            module.functions.append("\n".join([start.format(symbol, attribute), *lines, "}"]))
+
+def _is_far(body: Body, name: str, type_: str, lanes: int, x: str) -> str:
+    """Whether an argument is beyond the limit of a function; nan is not."""
+    bits = 64 if type_ == "double" else 32
+    limits = vector_math.FUNCTIONS[name].limit
+    assert limits is not None
+    limit = splat(literal(limits[bits], np.dtype(f"f{bits // 8}")), type_, lanes)
+    return body.let(f"fcmp ogt {wide(type_, lanes)} {body.math('fabs', type_, lanes, [x])}, {limit}")
+
+
+def _define(module: Module, symbol: str, type_: str, parameters: int, attribute: str, lines: Sequence[str]) -> str:
+    given = ", ".join(f"{type_} %x{k}" for k in range(parameters))
+    start = f"\ndefine internal {type_} @{symbol}({given}) {attribute} {{\nentry:"
+    module.functions.append("\n".join([start, *lines, "}"]))
+    return symbol
+
+
+def _defined(module: Module, name: str, type_: str, lanes: int, arguments: int, inline: bool, far: bool = False) -> str:
+    """The function of a rule; returns its name."""
+    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}{'_far' if far else ''}{'_inline' if inline else ''}"
+    if symbol in module.helpers:
         return symbol
+    module.helpers.add(symbol)
+    dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
+    rule = vector_math.record(name, dtype, arguments, far)
+    body = Body(module, inline)
+    values = {number: f"%x{k}" for k, number in enumerate(rule.arguments)}
+    dtypes = dict.fromkeys(rule.arguments, dtype)
+    for s in rule.body:
+        dtypes[s.result] = s.dtype
+        if isinstance(s, Const):
+            values[s.result] = splat(literal(s.value, s.dtype), register_type(s.dtype), lanes)
+        else:
+            values[s.result] = arithmetic(body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args], lanes)
+    vector = wide(type_, lanes)
+    lines = [*body.lines, f"  ret {vector} {values[rule.result]}"]
+    return _define(module, symbol, vector, arguments, "#3" if inline else "#4" if lanes == 1 else "#7", lines)
 
-    def recorded(far: bool) -> list[str]:
-        dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
-        rule = vector_math.record(name, dtype, arguments, far)
-        body = Body(module, inline)
-        values = {number: f"%x{k}" for k, number in enumerate(rule.arguments)}
-        dtypes = dict.fromkeys(rule.arguments, dtype)
-        for s in rule.body:
-            assert isinstance(s, Const | Primitive)
-            dtypes[s.result] = s.dtype
-            values[s.result] = (
-                literal(s.value, s.dtype)
-                if isinstance(s, Const)
-                else arithmetic(body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args])
-            )
-        return [*body.lines, f"  ret {type_} {values[rule.result]}"]
 
-    if inline:
-        return define(wanted, "#3", recorded(False))
-    if vector_math.FUNCTIONS[name].far is None:
-        return define(function, "#4", recorded(False))
-    near, far = define(f"{function}_near", "#4", recorded(False)), define(f"{function}_far", "#4", recorded(True))
+def _defined_whole(module: Module, name: str, type_: str) -> str:
+    """The function of a number that chooses the rule by how far the number is."""
+    symbol = f"{module.name}_{name}_{suffix(type_, 1)}_whole"
+    if symbol in module.helpers:
+        return symbol
+    module.helpers.add(symbol)
     body = Body(module)
-    body.do(f"br i1 {body.is_far(name, type_, '%x0')}, label %far, label %near")
-    for case in (near, far):
-        body.label(case.rpartition("_")[2])
-        body.do(f"ret {type_} {body.let(f'call {type_} @{case}({parameters})')}")
-    return define(function, "#4", body.lines)
+    body.do(f"br i1 {_is_far(body, name, type_, 1, '%x0')}, label %far, label %near")
+    for far in (False, True):
+        body.label("far" if far else "near")
+        case = _defined(module, name, type_, 1, 1, False, far)
+        body.do(f"ret {type_} {body.let(f'call {type_} @{case}({type_} %x0)')}")
+    return _define(module, symbol, type_, 1, "#4", body.lines)
 
 
-def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any]) -> str:
+def _defined_each(module: Module, name: str, type_: str, lanes: int) -> str:
+    """The same for each lane of a vector in turn."""
+    whole = _defined_whole(module, name, type_)
+    if lanes == 1:
+        return whole
+    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}_each"
+    if symbol in module.helpers:
+        return symbol
+    module.helpers.add(symbol)
+    body, vector = Body(module), wide(type_, lanes)
+    body.do(f"%all = alloca {vector}")
+    body.do(f"store {vector} %x0, ptr %all")
+
+    def one() -> None:
+        at = body.let(f"getelementptr inbounds {type_}, ptr %all, i64 %k")
+        value = body.let(f"load {type_}, ptr {at}")
+        body.do(f"store {type_} {body.let(f'call {type_} @{whole}({type_} {value})')}, ptr {at}")
+
+    body.counted("k", "0", str(lanes), "1", one)
+    body.do(f"ret {vector} {body.let(f'load {vector}, ptr %all')}")
+    return _define(module, symbol, vector, 1, "#7", body.lines)
+
+
+def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any], lanes: int = 1) -> str:
     """A number in another dtype."""
-    a, b = register_type(source), register_type(target)
-    if a == b:
+    one, other = register_type(source), register_type(target)
+    if one == other:
         return x
+    a, b = wide(one, lanes), wide(other, lanes)
     if source.kind == "f" and target.kind == "f":
         return body.let(f"{'fptrunc' if source.itemsize > target.itemsize else 'fpext'} {a} {x} to {b}")
     if source.kind == "f":
         # saturating: LLVM's plain conversion leaves values out of range undefined
         sign = "s" if target.kind == "i" else "u"
-        function = f"llvm.fpto{sign}i.sat.{b}.{'f64' if source.itemsize == 8 else 'f32'}"
+        function = f"llvm.fpto{sign}i.sat.{suffix(other, lanes)}.{suffix(one, lanes)}"
         body.module.declare(f"{b} @{function}({a})")
         return body.let(f"call {b} @{function}({a} {x})")
     if target.kind == "f":

@@ -26,7 +26,8 @@ class Buffer:
     """Memory for one value, in C order.
 
     `role`: "input", "constant" (given with the call), "output" (given, written), "temporary", "slot" (one element on
-    the stack), "scalar" (an input passed by value).
+    the stack), "scalar" (an input passed by value), "tile" (room for the rows of one tile, each chunk its own),
+    "partial" (what one chunk accumulates: `elements` for each chunk).
     """
 
     name: str
@@ -54,12 +55,13 @@ class Ref(NamedTuple):
 
 
 class Load(NamedTuple):
-    """result = buffer[address]"""
+    """result = buffer[address]; with a mask: 0 where that statement is false, and nothing is read there"""
 
     result: int
     dtype: np.dtype[Any]
     buffer: Buffer
     address: Address
+    mask: int | None = None
 
 
 class Const(NamedTuple):
@@ -76,6 +78,14 @@ class SizeOf(NamedTuple):
     result: int
     dtype: np.dtype[Any]
     size: Size
+
+
+class Position(NamedTuple):
+    """result = an address as a number: where the loops are"""
+
+    result: int
+    dtype: np.dtype[Any]
+    address: Address
 
 
 class Primitive(NamedTuple):
@@ -120,19 +130,21 @@ LOW = -1
 
 
 class Fill(NamedTuple):
-    """Every element of a buffer is set to a value."""
+    """Every element of a buffer is set to a value; with a `row`, the elements of the tile's rows alone."""
 
     buffer: Buffer
     value: Any
+    row: Size | None = None
 
 
 class Start(NamedTuple):
-    """An accumulator is set to the identity of its combining operation."""
+    """An accumulator is set to the identity of its combining operation: one in each of `lanes` lanes."""
 
     accumulator: int
     dtype: np.dtype[Any]
     combine: str
     position: bool
+    lanes: int
 
 
 class Accumulate(NamedTuple):
@@ -146,16 +158,17 @@ class Accumulate(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """buffer[address] = accumulator, or the position it stands at"""
+    """buffer[address] = accumulator, its lanes combined in halves; or the position it stands at"""
 
     accumulator: int
     dtype: np.dtype[Any]
     buffer: Buffer
     address: Address
+    combine: str
     position: bool
 
 
-Statement = Load | Const | SizeOf | Primitive | Store | Reduce | Check
+Statement = Load | Const | SizeOf | Position | Primitive | Store | Reduce | Check
 
 
 class Note(NamedTuple):
@@ -168,43 +181,69 @@ class Note(NamedTuple):
 class Nest:
     """What the scheduler makes: loops over `sizes`, outermost first, around a body; `fills` are set before they start.
 
-    `factor`: how many steps of the first loop make one row of a tile.
+    `factor`: how many steps of the first loop make one of its `rows`. `vector`: the loop whose steps are taken `lanes`
+    at a time.
     """
 
     sizes: list[Size]
     body: list[Item] = field(default_factory=list)
     fills: list[tuple[Buffer, Any]] = field(default_factory=list)
     factor: Size = 1
+    rows: Size | None = None
+    vector: int = 0
+    lanes: int = 1
 
 
 @dataclass(eq=False)
 class Loop:
-    """A loop over a variable from 0 to `size`; `tiled`: over the rows of the tile, `factor` steps each."""
+    """A loop over a variable from 0 to `size`; `tiled`: over the rows of the tile below `size`, `factor` steps each.
+
+    With `lanes`, so many steps are taken at once, and the last ones, where they are fewer, under a mask.
+    """
 
     variable: int
     size: Size
     body: list[Item]
     tiled: bool = False
     factor: Size = 1
+    lanes: int = 1
 
 
 @dataclass(eq=False)
 class Tiles:
-    """A loop over tiles of `width` rows out of `size`."""
+    """The rows of a chunk in tiles of `width` rows; None: all at once."""
 
-    size: Size
-    width: Size
+    width: Size | None
     body: list[Item]
 
 
 Item = Statement | Note | Fill | Start | Accumulate | Finish | Loop | Tiles
 
 
+class Partial(NamedTuple):
+    """Each chunk accumulates into a `partial` of its own; they are combined in order into `buffer` afterwards.
+
+    `lanes`: how many numbers of the partial make one element.
+    """
+
+    buffer: Buffer
+    partial: Buffer
+    combine: str
+    lanes: int
+
+
 @dataclass(eq=False)
 class Region:
-    """Loops and statements that run as one function."""
+    """Loops and statements that run as one function, for chunks of `chunk` rows out of `size`, in any order and number
+    of threads; `size` is None where nothing is cut into chunks."""
 
     items: list[Item]
+    size: Size | None = None
+    chunk: Size = 1
+    chunks: Size = 1
+    fills: list[Fill] = field(default_factory=list)
+    partials: list[Partial] = field(default_factory=list)
+    tiles: list[Buffer] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -366,6 +405,11 @@ class Recorder:
         """Where the condition does not hold, the call fails with this error."""
         self.errors.append((kind, text + self.place))
         self.body.append(Check(condition.number, len(self.errors)))
+
+    def position(self, address: Address) -> S:
+        """Where the loops are, as a number."""
+        kind = np.dtype(np.int64)
+        return self.once(("position", address), kind, lambda n: Position(n, kind, address))
 
     def size(self, size: Size) -> S:
         """A size of the call."""

@@ -1,9 +1,12 @@
 """Nests over the same outermost axis become one region: what a tile of rows needs is done while it is in cache.
 
-A region cuts its outermost axis into tiles. Inside a tile its nests run one after the other, so a value that one nest
-writes and another reads row by row needs room for one tile only, and arrays that several nests read come from memory
-once. A nest joins a region if everything it reads was finished before the region, or is read in the row in which the
-region wrote it.
+A region cuts its outermost axis into chunks, which threads may run in any order, and each chunk into tiles. Inside a
+tile its nests run one after the other, so a value that one nest writes and another reads row by row needs room for one
+tile only, and arrays that several nests read come from memory once. A nest joins a region if everything it reads was
+finished before the region, or is read in the row in which the region wrote it.
+
+How many chunks there are depends on sizes alone, and what chunks accumulate is combined in their order: results have
+the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -11,39 +14,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from compiler.program import (
-    LOW,
-    Accumulate,
-    Address,
-    Buffer,
-    Fill,
-    Finish,
-    Item,
-    Load,
-    Loop,
-    Nest,
-    Product,
-    Reduce,
-    Ref,
-    Region,
-    Start,
-    Statement,
-    Step,
-    Store,
-    Tiles,
-)
+from compiler.lower import lower
+from compiler.program import Address, Buffer, Load, Nest, Product, Reduce, Ref, Region, Step, Store
 from symgraph import dims
-from symgraph.dims import Size
-
-TILE_BYTES = 1 << 16
-"""What the rows of a tile may fill: about the nearer caches of a core."""
+from symgraph.dims import Dim, Size
 
 
 def form_regions(steps: Sequence[Nest | Product], temporaries: Iterable[Buffer]) -> list[Step]:
     """The steps, with nests joined into regions and lowered to loops."""
     groups = _join(steps)
     private = _private_buffers(groups, temporaries)
-    return [g.steps[0] if isinstance(g.steps[0], Product) else _lower(g, private.get(g, {})) for g in groups]
+    found: list[Step] = []
+    for group in groups:
+        first = group.steps[0]
+        if isinstance(first, Product):
+            found.append(first)
+        else:
+            nests = [s for s in group.steps if isinstance(s, Nest)]
+            found.append(lower(nests, group.outer, private.get(group, {})))
+    return found
 
 
 # -- which nests go together -------------------------------------------------------------------------------------------
@@ -59,26 +48,48 @@ class Group:
     before: int = 0
 
 
+NEAR = 8
+"""How much longer one of two outermost axes may be for both to run through the same tiles."""
+
+
+def _class(size: Size) -> object:
+    """What sizes that differ by a few have in common."""
+    if isinstance(size, int):
+        return "fixed", size // 64 if size >= 64 else size
+    rest = size - _constant(size)
+    return rest if isinstance(rest, Dim) else size
+
+
+def _constant(size: Size) -> int:
+    return next((c for m, c in size.terms if not m), 0) if isinstance(size, Dim) else size
+
+
 def _join(steps: Sequence[Nest | Product]) -> list[Group]:
     """Put each step into the last group of its outer size that it may join, else into one of its own."""
     groups: list[Group] = []
     writer: dict[Buffer, set[Group]] = {}
-    by_outer: dict[Size, Group] = {}
+    by_outer: dict[object, Group] = {}
     written: dict[Buffer, list[Nest]] = {}
     for step in steps:
         needs = {g for b in _reads(step) for g in writer.get(b, ())}
         outer = step.sizes[0] if isinstance(step, Nest) and step.sizes else None
-        group = by_outer.get(outer) if outer is not None else None
+        group = by_outer.get(_class(outer)) if outer is not None else None
         if group is not None:
-            assert isinstance(step, Nest)
+            assert isinstance(step, Nest) and outer is not None and group.outer is not None
             waits = [g for g in needs if g is not group and g.before >> group.number & 1]
-            if waits or not all(_row_by_row(b, step, written.get(b, ()), group) for b in _reads(step)):
+            if (
+                abs(_constant(outer) - _constant(group.outer)) > NEAR
+                or waits
+                or not all(_row_by_row(b, step, written.get(b, ()), group) for b in _reads(step))
+            ):
                 group = None
         if group is None:
             group = Group(len(groups), outer)
             groups.append(group)
             if outer is not None:
-                by_outer[outer] = group
+                by_outer[_class(outer)] = group
+        elif outer is not None and _constant(outer) > _constant(group.outer or 0):
+            group.outer = outer
         group.steps.append(step)
         fresh = group.before
         for g in needs:
@@ -109,31 +120,30 @@ def _writes(step: Nest | Product) -> set[Buffer]:
 def _row_by_row(buffer: Buffer, reader: Nest, writers: Iterable[Nest], group: Group) -> bool:
     """Whether what the reader wants of a buffer was not written in this group, or in the row where it is wanted."""
     inside = [w for w in writers if w in group.steps]
-    return not inside or all(_stays_in_row(buffer, nest) for nest in (*inside, reader))
+    return not inside or row_of(buffer, [*inside, reader]) is not None
 
 
-def _stays_in_row(buffer: Buffer, nest: Nest) -> bool:
-    """Whether every access of a nest to a buffer lies in the row of the outermost loop's index."""
-    outer = nest.sizes[0]
-    row = dims.floordiv(buffer.elements, outer)
-    if row * outer != buffer.elements:
-        return False
-    return all(
-        _in_row(s.address, row, nest.sizes)
-        for s in nest.body
-        if isinstance(s, Load | Store | Reduce) and s.buffer is buffer
-    )
+def row_of(buffer: Buffer, nests: Iterable[Nest]) -> Size | None:
+    """How many elements of a buffer make a row of the nests' outermost loop, if every access lies in its row."""
+    row: Size | None = None
+    for nest in nests:
+        for s in nest.body:
+            if isinstance(s, Load | Store | Reduce) and s.buffer is buffer:
+                step = next((step for v, step in s.address.terms if v == 0), None)
+                if step is None or (row is not None and step != row) or not _in_row(s.address, step, nest.sizes):
+                    return None
+                row = step
+    return row
 
 
 def _in_row(address: Address, row: Size, sizes: Sequence[Size]) -> bool:
-    terms = dict(address.terms)
-    if terms.pop(0, 0) != row:
-        return False
     least: Size = address.constant
     most: Size = address.constant
-    for v, step in terms.items():
+    for v, step in address.terms:
         if isinstance(v, Ref):
             return False
+        if v == 0:
+            continue
         if isinstance(step, int) and step < 0:
             least = least + (sizes[v] - 1) * step
         else:
@@ -149,178 +159,22 @@ def _in_row(address: Address, row: Size, sizes: Sequence[Size]) -> bool:
 def _private_buffers(groups: Sequence[Group], temporaries: Iterable[Buffer]) -> dict[Group, dict[Buffer, Size]]:
     """Per group, the temporaries that nobody else touches and that are used row by row, with the size of a row."""
     users: dict[Buffer, set[Group]] = {}
+    touching: dict[Buffer, list[Nest]] = {}
     for group in groups:
         for step in group.steps:
             for b in _reads(step) | _writes(step):
                 users.setdefault(b, set()).add(group)
+                if isinstance(step, Nest):
+                    touching.setdefault(b, []).append(step)
     private: dict[Group, dict[Buffer, Size]] = {}
     for buffer in temporaries:
         found = users.get(buffer, set())
         if len(found) != 1 or buffer.role != "temporary":
             continue
         (group,) = found
-        nests = [s for s in group.steps if isinstance(s, Nest)]
-        if len(group.steps) < 2 or len(nests) != len(group.steps) or group.outer is None:
+        if len(group.steps) < 2 or group.outer is None:
             continue
-        touching = [n for n in nests if buffer in _reads(n) | _writes(n)]
-        if all(_stays_in_row(buffer, n) for n in touching):
-            private.setdefault(group, {})[buffer] = dims.floordiv(buffer.elements, group.outer)
+        row = row_of(buffer, touching[buffer])
+        if row is not None:
+            private.setdefault(group, {})[buffer] = row
     return private
-
-
-# -- lowering ----------------------------------------------------------------------------------------------------------
-
-
-def _lower(group: Group, private: dict[Buffer, Size]) -> Region:
-    nests = [s for s in group.steps if isinstance(s, Nest)]
-    if len(nests) == 1:
-        return _single(collapse(nests[0]))
-    assert group.outer is not None
-    row_bytes: Size = 0
-    for b, row in private.items():
-        row_bytes = row_bytes + row * b.dtype.itemsize
-    streamed = {
-        s.buffer: dict(s.address.terms).get(0, 0) * s.buffer.dtype.itemsize
-        for n in nests
-        for s in n.body
-        if isinstance(s, Load | Store) and s.buffer not in private
-    }
-    for step in streamed.values():
-        row_bytes = row_bytes + step
-    width = dims.call("tile", group.outer, row_bytes, TILE_BYTES)
-    for b, row in private.items():
-        b.elements = width * row
-    before: list[Item] = []
-    inside: list[Item] = []
-    after: list[Item] = []
-    accumulator = 0
-    variable = 1
-    for nest in nests:
-        nest = collapse(_with_rows(nest, private), tiled=True)
-        names = {k: variable + k for k in range(len(nest.sizes))}
-        for buffer, value in nest.fills:
-            if buffer in private:
-                inside.append(Fill(buffer, value))
-            else:
-                before.append(Fill(buffer, value))
-        starts, items, ends, accumulator = _loops(nest, names, accumulator, tiled=True)
-        before += starts
-        inside += items
-        after += ends
-        variable += len(nest.sizes)
-    return Region([*before, Tiles(group.outer, width, inside), *after])
-
-
-def _with_rows(nest: Nest, private: dict[Buffer, Size]) -> Nest:
-    """The nest with private buffers addressed from the first row of the tile."""
-
-    def moved(s: Statement) -> Statement:
-        if isinstance(s, Load | Store | Reduce) and s.buffer in private:
-            row = private[s.buffer]
-            address = Address(s.address.constant, (*s.address.terms, (LOW, row * -1)))
-            return s._replace(address=address)
-        return s
-
-    return Nest(list(nest.sizes), [moved(s) for s in nest.body], nest.fills)  # type: ignore[arg-type]
-
-
-def _single(nest: Nest) -> Region:
-    names = {k: k + 1 for k in range(len(nest.sizes))}
-    starts, items, ends, _ = _loops(nest, names, 0, tiled=False)
-    return Region([*(Fill(b, v) for b, v in nest.fills), *starts, *items, *ends])
-
-
-def _loops(
-    nest: Nest,
-    names: dict[int, int],
-    accumulator: int,
-    tiled: bool,
-) -> tuple[list[Item], list[Item], list[Item], int]:
-    """What goes before, in and after the loops of a nest; `names` are the loop variables it gets."""
-    reduces: dict[Reduce, int] = {}
-    for s in nest.body:
-        if isinstance(s, Reduce):
-            reduces[s] = accumulator
-            accumulator += 1
-
-    def renamed(address: Address) -> Address:
-        return Address(
-            address.constant,
-            tuple((v if isinstance(v, Ref) or v == LOW else names[v], step) for v, step in address.terms),
-        )
-
-    def starts(depth: int) -> list[Item]:
-        return [Start(k, s.dtype, s.combine, s.position is not None) for s, k in reduces.items() if s.depth == depth]
-
-    def ends(depth: int) -> list[Item]:
-        return [
-            Finish(k, s.dtype, s.buffer, renamed(s.address), s.position is not None)
-            for s, k in reduces.items()
-            if s.depth == depth
-        ]
-
-    body: list[Item] = []
-    for s in nest.body:
-        if isinstance(s, Reduce):
-            position = None if s.position is None else renamed(s.position)
-            body.append(Accumulate(reduces[s], s.dtype, s.value, s.combine, position))
-        elif isinstance(s, Load | Store):
-            body.append(s._replace(address=renamed(s.address)))
-        else:
-            body.append(s)
-    for k in reversed(range(len(nest.sizes))):
-        loop: Item = Loop(names[k], nest.sizes[k], [*starts(k + 1), *body, *ends(k + 1)], tiled and k == 0, nest.factor)
-        body = [loop]
-    return starts(0), body, ends(0), accumulator
-
-
-def collapse(nest: Nest, tiled: bool = False) -> Nest:
-    """Join neighbouring loops where every address runs through both as through one.
-
-    In a tile the first loop runs over the tile's rows; joined with others it runs over all of their elements
-    (`factor` per row).
-    """
-    borders = {s.depth for s in nest.body if isinstance(s, Reduce)}
-    k = len(nest.sizes) - 2
-    while k >= 0:
-        if k + 1 not in borders and all(_joins(a, k, nest.sizes[k + 1]) for a in _addresses(nest)):
-            nest.body = [_joined(s, k) for s in nest.body]
-            if tiled and k == 0:
-                nest.factor = nest.factor * nest.sizes[1]
-            nest.sizes[k : k + 2] = [nest.sizes[k] * nest.sizes[k + 1]]
-            borders = {b - 1 if b > k else b for b in borders}
-        k -= 1
-    return nest
-
-
-def _addresses(nest: Nest) -> list[Address]:
-    found: list[Address] = []
-    for s in nest.body:
-        if isinstance(s, Load | Store | Reduce):
-            found.append(s.address)
-        if isinstance(s, Reduce) and s.position is not None:
-            found.append(s.position)
-    return found
-
-
-def _joins(address: Address, k: int, size: Size) -> bool:
-    terms = dict(address.terms)
-    outer, inner = terms.get(k, 0), terms.get(k + 1, 0)
-    return outer == inner * size
-
-
-def _joined(statement: Item, k: int) -> Item:
-    if not isinstance(statement, Load | Store | Reduce):
-        return statement
-
-    def joined(address: Address) -> Address:
-        terms = tuple((v if isinstance(v, Ref) or v <= k else v - 1, s) for v, s in address.terms if v != k)
-        return Address(address.constant, terms)
-
-    changed = statement._replace(address=joined(statement.address))
-    if isinstance(changed, Reduce):
-        changed = changed._replace(
-            depth=changed.depth - 1 if changed.depth > k else changed.depth,
-            position=None if changed.position is None else joined(changed.position),
-        )
-    return changed

@@ -43,9 +43,24 @@ _FUNCTIONS: dict[str, Callable[..., int]] = {
     "min": min,
     "floordiv": lambda a, b: a // b if b else 0,
     "broadcast": lambda a, b: b if a == 1 else a,
-    # how many of `rows` rows of so many bytes fit into a room; at least one
-    "tile": lambda rows, row_bytes, room: max(1, min(rows, room // max(row_bytes, 1))),
+    "ceildiv": lambda a, b: -(-a // b) if b else 0,
+    # how many of `rows` rows of so many bytes fit into a room, in multiples; at least one multiple
+    "tile": lambda rows, row_bytes, room, multiple: (
+        max(1, min(-(-rows // multiple), room // max(row_bytes, 1) // multiple)) * multiple
+    ),
+    # how many rows a thread takes at once, given the picoseconds of a row and the bytes that are kept for each chunk
+    "chunk": lambda rows, cost, kept: _chunk(rows, cost, kept),
 }
+
+
+def _chunk(rows: int, cost: int, kept: int) -> int:
+    """A call that is over in 40 µs is not split; else a chunk takes 20 µs or more, and there are at most 64."""
+    if rows * cost <= 40_000_000:
+        return max(rows, 1)
+    count = max(1, min(64, rows * cost // 20_000_000, (1 << 24) // max(kept, 1)))
+    some = -(-rows // count)
+    return some if some < 64 else -(-some // 64) * 64
+
 
 Monomial = tuple[Atom | Call, ...]
 

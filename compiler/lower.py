@@ -1,0 +1,375 @@
+"""A region's nests as loops: chunks, tiles, vectors, where statements stand, and where what is accumulated goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from compiler.bodies import weight
+from compiler.program import (
+    LOW,
+    Accumulate,
+    Address,
+    Buffer,
+    Check,
+    Fill,
+    Finish,
+    Item,
+    Load,
+    Loop,
+    Nest,
+    Note,
+    Partial,
+    Position,
+    Primitive,
+    Reduce,
+    Ref,
+    Region,
+    Start,
+    Store,
+    Tiles,
+    identity,
+)
+from symgraph import dims
+from symgraph.dims import Size
+
+TILE_BYTES = 1 << 15
+"""What the rows of a tile may fill: about the nearest cache of a core."""
+
+SHORT = 32
+"""Inner loops up to this length run one step at a time, and vectors run across rows."""
+
+OPERATION, ACCESS = 60, 150
+"""About how long an addition and an access to memory take, per element, in picoseconds."""
+
+
+def lower(nests: Sequence[Nest], outer: Size | None, private: dict[Buffer, Size]) -> Region:
+    """One region of nests over an outermost loop of `outer` rows; `private` buffers need room for a tile alone."""
+    if outer is None:
+        return Region([item for nest in nests for item in nest.body])
+    return _Lowering(nests, outer, private).region()
+
+
+class _Lowering:
+    def __init__(self, nests: Sequence[Nest], outer: Size, private: dict[Buffer, Size]) -> None:
+        self.nests, self.outer, self.private = list(nests), outer, dict(private)
+        self.partials: dict[Buffer, Partial] = {}
+        self.before: list[Item] = []
+        self.inside: list[Item] = []
+        self.after: list[Item] = []
+        self.fills: list[Fill] = []
+        self.variables = 1
+        self.accumulators = 0
+
+    def region(self) -> Region:
+        self._flatten()
+        rows_mode = all(isinstance(s, int) and s <= SHORT for n in self.nests for s in n.sizes[1:])
+        for nest in self.nests:
+            nest.rows = nest.sizes[0]
+            if not rows_mode:
+                collapse(nest, tiled=len(self.nests) > 1)
+            nest.vector = 0 if rows_mode else len(nest.sizes) - 1
+            nest.lanes = lanes_of(nest)
+        across = max((n.lanes for n in self.nests), default=1) if rows_mode else 1
+        width = self._width(across) if len(self.nests) > 1 else None
+        for buffer, row in self.private.items():
+            assert width is not None
+            buffer.role, buffer.elements = "tile", width * row
+        self.rows_mode, self.width = rows_mode, width
+        serial = any(_needs_order(n) for n in self.nests)
+        cost: Size = 0
+        for nest in self.nests:
+            cost = cost + dims.product(nest.sizes[1:]) * nest.factor * _cost(nest)
+        for nest in self.nests:
+            self._nest(nest)
+        kept: Size = 0
+        for p in self.partials.values():
+            kept = kept + p.partial.elements * p.partial.dtype.itemsize
+        chunk: Size = self.outer if serial else dims.call("chunk", self.outer, cost, kept)
+        chunks: Size = 1 if serial else dims.call("ceildiv", self.outer, chunk)
+        return Region(
+            [*self.before, Tiles(width, self.inside), *self.after],
+            self.outer,
+            chunk,
+            chunks,
+            self.fills,
+            list(self.partials.values()),
+            list(self.private),
+        )
+
+    def _flatten(self) -> None:
+        """Join the two outermost loops of all nests where that changes nothing."""
+        nests = self.nests
+        while all(
+            len(n.sizes) > 1 and n.sizes[0] == self.outer and n.sizes[1] == nests[0].sizes[1] and _joinable(n, 0)
+            for n in nests
+        ):
+            inner = nests[0].sizes[1]
+            for nest in nests:
+                _join_at(nest, 0)
+            self.outer = self.outer * inner
+            self.private = {b: dims.floordiv(row, inner) for b, row in self.private.items()}
+
+    def _width(self, across: int) -> Size:
+        row_bytes: Size = 0
+        for b, row in self.private.items():
+            row_bytes = row_bytes + row * b.dtype.itemsize
+        streamed: dict[Buffer, Size] = {}
+        for nest in self.nests:
+            for s in nest.body:
+                if isinstance(s, Load | Store) and s.buffer not in self.private and s.buffer.role != "scalar":
+                    streamed[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
+        for b, step in streamed.items():
+            row_bytes = row_bytes + step * b.dtype.itemsize
+        return dims.call("tile", self.outer, row_bytes, TILE_BYTES, across)
+
+    # one nest
+
+    def _nest(self, nest: Nest) -> None:
+        names = {k: self.variables + k for k in range(len(nest.sizes))}
+        self.variables += len(nest.sizes)
+        reduces: dict[int, tuple[int, Reduce]] = {}
+        targets: dict[Buffer, Buffer] = {}
+        for k, s in enumerate(nest.body):
+            if isinstance(s, Reduce):
+                reduces[k] = self.accumulators, s
+                self.accumulators += 1
+                if s.depth == 0 and s.position is None:
+                    targets[s.buffer] = self._partial(s.buffer, s.dtype, s.combine, 1)
+            elif isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _computed(s.address):
+                lanes = 1 if _has(s.address, nest.vector) else nest.lanes
+                targets[s.buffer] = self._partial(s.buffer, s.buffer.dtype, s.combine, lanes)
+        for buffer, value in nest.fills:
+            if buffer in targets:
+                continue
+            row = self.private.get(buffer)
+            if row is not None:
+                self.inside.append(Fill(buffer, value))
+                continue
+            step = _row_step(nest, buffer)
+            if step is None:
+                self.fills.append(Fill(buffer, value))
+            else:
+                self.inside.append(Fill(buffer, value, step))
+
+        def starts(depth: int) -> list[Item]:
+            return [
+                Start(a, s.dtype, s.combine, s.position is not None, nest.lanes)
+                for a, s in reduces.values()
+                if s.depth == depth
+            ]
+
+        def ends(depth: int) -> list[Item]:
+            found: list[Item] = []
+            for a, s in reduces.values():
+                if s.depth == depth:
+                    buffer = targets.get(s.buffer, s.buffer)
+                    address = self._address(s.address, buffer, nest, names)
+                    found.append(Finish(a, s.dtype, buffer, address, s.combine, s.position is not None))
+            return found
+
+        levels: list[list[Item]] = [[] for _ in range(len(nest.sizes) + 1)]
+        noted: list[Note | None] = [None] * len(levels)
+        depth_of: dict[int, int] = {}
+        note: Note | None = None
+        for k, s in enumerate(nest.body):
+            if isinstance(s, Note):
+                note = s
+                continue
+            depth = _depth(s, depth_of, len(nest.sizes))
+            if noted[depth] is not note and note is not None:
+                noted[depth] = note
+                levels[depth].append(note)
+            if isinstance(s, Reduce):
+                position = None if s.position is None else _renamed(s.position, names)
+                levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position))
+            elif isinstance(s, Load | Store):
+                buffer = targets.get(s.buffer, s.buffer) if isinstance(s, Store) else s.buffer
+                address = self._address(s.address, buffer, nest, names)
+                levels[depth].append(s._replace(buffer=buffer, address=address))
+            elif isinstance(s, Position):
+                levels[depth].append(s._replace(address=_renamed(s.address, names)))
+            else:
+                levels[depth].append(s)
+        body = levels[-1]
+        for k in reversed(range(len(nest.sizes))):
+            size = nest.rows if k == 0 else nest.sizes[k]
+            assert size is not None
+            lanes = nest.lanes if k == nest.vector else 1
+            factor = nest.factor if k == 0 else 1
+            loop = Loop(names[k], size, [*starts(k + 1), *body, *ends(k + 1)], k == 0, factor, lanes)
+            body = [*levels[k], loop]
+        self.before += starts(0)
+        self.inside += body
+        self.after += ends(0)
+
+    def _partial(self, buffer: Buffer, dtype: Any, combine: str, lanes: int) -> Buffer:
+        partial = Buffer(f"p_{buffer.name}", dtype, buffer.elements * lanes, "partial", buffer.node)
+        self.partials[buffer] = Partial(buffer, partial, combine, lanes)
+        self.before.append(Fill(partial, identity(combine, dtype)))
+        return partial
+
+    def _address(self, address: Address, buffer: Buffer, nest: Nest, names: dict[int, int]) -> Address:
+        """An address with the region's names for loops; in a tile's buffer, counted from the tile's first row."""
+        row = self.private.get(buffer)
+        renamed = _renamed(address, names)
+        if row is None:
+            return renamed
+        if not self.rows_mode:
+            return Address(renamed.constant, (*renamed.terms, (LOW, row * -1)))
+        # rows are neighbours in memory, so that vectors run across them
+        width = self.width
+        assert width is not None
+        rest = [(v, step * width) for v, step in renamed.terms if v != names[0]]
+        return Address(renamed.constant * width, ((names[0], 1), *rest, (LOW, -1)))
+
+
+def abs_step(step: Size) -> Size:
+    """How far a step goes, whichever way."""
+    return abs(step) if isinstance(step, int) else step
+
+
+def _has(address: Address, variable: int) -> bool:
+    return any(v == variable for v, _ in address.terms)
+
+
+def _computed(address: Address) -> bool:
+    return any(isinstance(v, Ref) for v, _ in address.terms)
+
+
+def _needs_order(nest: Nest) -> bool:
+    """Whether rows must run one after the other: they add into computed places, or the first of equals is wanted."""
+    return any(
+        (isinstance(s, Store) and s.combine != "set" and _computed(s.address))
+        or (isinstance(s, Reduce) and s.position is not None and s.depth == 0)
+        for s in nest.body
+    )
+
+
+def _row_step(nest: Nest, buffer: Buffer) -> Size | None:
+    """How many elements of an accumulated buffer make a row, if every step of the first loop has a row of its own."""
+    step: Size | None = None
+    for s in nest.body:
+        if isinstance(s, Store) and s.buffer is buffer:
+            if s.combine == "set" or _computed(s.address) or s.address.constant != 0:
+                return None
+            step = next((k for v, k in s.address.terms if v == 0), None)
+            if step is None or dims.floordiv(buffer.elements, nest.sizes[0]) != step or nest.factor != 1:
+                return None
+    return step
+
+
+def _depth(s: Item, depth_of: dict[int, int], full: int) -> int:
+    """How many loops a statement needs around it."""
+    if isinstance(s, Primitive):
+        depth = max((depth_of[a] for a in s.args), default=0)
+    elif isinstance(s, Load | Position):
+        depth = 0
+        for v, _ in s.address.terms:
+            depth = max(depth, depth_of[v.number] if isinstance(v, Ref) else v + 1)
+        if isinstance(s, Load) and s.mask is not None:
+            depth = max(depth, depth_of[s.mask])
+    elif isinstance(s, Store | Reduce | Check):
+        return full
+    else:
+        depth = 0
+    depth_of[s.result] = depth  # type: ignore[union-attr]
+    return depth
+
+
+def _renamed(address: Address, names: dict[int, int]) -> Address:
+    return Address(address.constant, tuple((v if isinstance(v, Ref) else names[v], k) for v, k in address.terms))
+
+
+def lanes_of(nest: Nest) -> int:
+    """How many steps of the vector loop are taken at once: more where little is done in each, so that waiting for one
+    sum fills no time. It depends on the statements alone, for it decides in which order sums are added."""
+    widest = 1
+    for s in nest.body:
+        if isinstance(s, Reduce) and s.position is not None:
+            return 1
+        if isinstance(s, Store) and s.combine != "set" and _computed(s.address):
+            return 1
+        if isinstance(s, Load | Primitive | Reduce):
+            widest = max(widest, s.dtype.itemsize)
+    work = sum(weight(s) for s in nest.body)
+    lanes = 64 // widest * (4 if work <= 12 else 2 if work <= 80 else 1)
+    length = nest.sizes[nest.vector]
+    if isinstance(length, int):
+        while lanes > 2 and lanes // 2 >= length:
+            lanes //= 2
+    return min(lanes, 64)
+
+
+def _cost(nest: Nest) -> int:
+    """Picoseconds per element, about."""
+    accesses = sum(isinstance(s, Load | Store) for s in nest.body)
+    work = sum(weight(s) for s in nest.body) - accesses
+    return int(work * OPERATION + accesses * ACCESS)
+
+
+# -- joining loops -----------------------------------------------------------------------------------------------------
+
+
+def collapse(nest: Nest, tiled: bool = False) -> Nest:
+    """Join neighbouring loops where every address runs through both as through one.
+
+    In a tile the first loop runs over the tile's rows; joined with others it runs over all of their elements
+    (`factor` per row).
+    """
+    k = len(nest.sizes) - 2
+    while k >= (0 if tiled else 1):
+        if _joinable(nest, k):
+            if k == 0:
+                nest.factor = nest.factor * nest.sizes[1]
+            _join_at(nest, k)
+        k -= 1
+    return nest
+
+
+def _joinable(nest: Nest, k: int) -> bool:
+    size = nest.sizes[k + 1]
+    return all(not isinstance(s, Reduce) or s.depth != k + 1 for s in nest.body) and all(
+        _joins(a, k, size) for a in _addresses(nest.body)
+    )
+
+
+def _join_at(nest: Nest, k: int) -> None:
+    nest.body = [_joined(s, k) for s in nest.body]
+    nest.sizes[k : k + 2] = [nest.sizes[k] * nest.sizes[k + 1]]
+
+
+def _addresses(body: Iterable[Item]) -> Iterable[Address]:
+    for s in body:
+        if isinstance(s, Load | Store | Reduce | Position):
+            yield s.address
+        if isinstance(s, Reduce) and s.position is not None:
+            yield s.position
+
+
+def _joins(address: Address, k: int, size: Size) -> bool:
+    outer: Size = 0
+    inner: Size = 0
+    for v, step in address.terms:
+        if v == k:
+            outer = step
+        elif v == k + 1:
+            inner = step
+    return outer == inner * size
+
+
+def _joined(statement: Item, k: int) -> Item:
+    if not isinstance(statement, Load | Store | Reduce | Position):
+        return statement
+
+    def joined(address: Address) -> Address:
+        terms = tuple((v if isinstance(v, Ref) or v <= k else v - 1, s) for v, s in address.terms if v != k)
+        return Address(address.constant, terms)
+
+    changed = statement._replace(address=joined(statement.address))
+    if isinstance(changed, Reduce):
+        changed = changed._replace(
+            depth=changed.depth - 1 if changed.depth > k else changed.depth,
+            position=None if changed.position is None else joined(changed.position),
+        )
+    return changed
