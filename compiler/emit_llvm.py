@@ -729,6 +729,7 @@ class KernelWriter:
         self.module = Module(name, sizes)
         self.module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
         self.main = Body(self.module)
+        self._chunks: dict[Buffer, Size] = {}
 
     def write(self) -> str:
         """The module's text."""
@@ -764,7 +765,7 @@ class KernelWriter:
         module.functions.append(
             "\n".join(
                 [
-                    f"\ndefine i64 @{self.name}({', '.join([*parameters, 'ptr %sizes', 'ptr %parallel'])}) #2 {{",
+                    f"\ndefine internal i64 @{self.name}({', '.join([*parameters, 'ptr %sizes', 'ptr %parallel'])}) #2 {{",
                     "entry:",
                     *main.size_loads(),
                     *main.lines,
@@ -800,8 +801,6 @@ class KernelWriter:
         main.do(f"ret i64 {main.let(f'select i1 {none}, i64 0, i64 {main.let(f"select i1 {lost}, i64 -1, i64 {status}")}')}")
         if table:
             _give_back(main, self.module, len(table))
-
-    _chunks: dict[Buffer, Size]
 
     def _region(self, region: Region, number: int) -> tuple[list[Buffer], Callable[[], None]]:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
@@ -937,9 +936,7 @@ def combine_function(module: Module, name: str, p: Partial) -> str:
 
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     """The module's text; `sizes` are the values of the sizes array, in order."""
-    writer = KernelWriter(program, name, sizes, blas)
-    writer._chunks = {}
-    return writer.write()
+    return KernelWriter(program, name, sizes, blas).write()
 
 
 def argument(buffer: Buffer) -> str:

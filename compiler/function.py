@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import networkx as nx
 import numpy as np
 
 from compiler import emit_python, kernel
@@ -26,6 +25,9 @@ from symgraph.grad import check_differentiable, pullback
 from symgraph.ops import array as ar
 from symgraph.tree import LEAF, flatten, unflatten
 from symgraph.types import Opaque
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _REMEMBERED = 4096
 """Calls of different types and shapes that are remembered, per function and way of calling it."""
