@@ -466,7 +466,7 @@ class RegionWriter:
         whole = wide(kind, lanes)
         if step == 1 and not irregular:
             pointer = self._at(buffer, offset)
-            if mask is None or buffer.role == "tile":  # a tile's buffer has room for what lies beyond the last row
+            if mask is None or (buffer.role == "tile" and self.region.across):  # there is room beyond the last row
                 body.do(f"store {whole} {value}, ptr {pointer}, align {buffer.dtype.itemsize}")
                 return
             name = f"llvm.masked.store.{suffix(kind, lanes)}.p0"
@@ -798,7 +798,8 @@ class KernelWriter:
         status = main.let("load i64, ptr %status")
         none = main.let(f"icmp eq i64 {status}, {NO_ERROR}")
         lost = main.let(f"icmp eq i64 {status}, 0")
-        main.do(f"ret i64 {main.let(f'select i1 {none}, i64 0, i64 {main.let(f"select i1 {lost}, i64 -1, i64 {status}")}')}")
+        failed = main.let(f"select i1 {lost}, i64 -1, i64 {status}")
+        main.do(f"ret i64 {main.let(f'select i1 {none}, i64 0, i64 {failed}')}")
         if table:
             _give_back(main, self.module, len(table))
 
@@ -872,7 +873,7 @@ class KernelWriter:
             at = body.let(f"getelementptr inbounds i8, ptr %closure, i64 {8 * k}")
             body.do(f"{part[part.rindex(' ') + 1 :]} = load {kind}, ptr {at}")
         start = len(body.lines)
-        chunk, size = body.size(region.chunk), body.size(region.size or 0)
+        chunk, size = body.size(region.chunk), body.size(size_of(region))
         first = body.let(f"mul nsw i64 %chunk, {chunk}")
         module.declare("i64 @llvm.smin.i64(i64, i64)")
         last = body.let(f"call i64 @llvm.smin.i64(i64 {body.let(f'add nsw i64 {first}, {chunk}')}, i64 {size})")
@@ -937,6 +938,12 @@ def combine_function(module: Module, name: str, p: Partial) -> str:
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     """The module's text; `sizes` are the values of the sizes array, in order."""
     return KernelWriter(program, name, sizes, blas).write()
+
+
+def size_of(region: Region) -> Size:
+    """How many rows a region has."""
+    assert region.size is not None
+    return region.size
 
 
 def argument(buffer: Buffer) -> str:

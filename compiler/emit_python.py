@@ -22,6 +22,7 @@ from compiler.program import (
     Load,
     Loop,
     Note,
+    Position,
     Primitive,
     Program,
     Ref,
@@ -63,6 +64,9 @@ class _Writer:
     def __init__(self, names: dict[Size, str]) -> None:
         self.names = names
         self.lines: list[str] = []
+        self.lane: str | None = None  # which lane an iteration of the loop over vectors is
+        self.lanes: dict[int, int] = {}  # how many an accumulator has
+        self.wide: dict[str, int] = {}  # how many elements of a partial make one of the result
 
     def address(self, address: Address) -> str:
         parts = []
@@ -125,7 +129,7 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
         w.put(1, f"{b.name} = empty({size_text(b.elements, names)}, {b.dtype.name})  # {_text(b.node)}")
     for step in program.steps:
         if isinstance(step, Region):
-            _items(w, step.items, 1)
+            _region(w, step)
         else:
             left, right, result = step.a, step.b, step.c
             w.put(1, f"# {_text(step.node)}")
@@ -143,6 +147,37 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
     return "\n".join(w.lines) + "\n"
 
 
+def _region(w: _Writer, region: Region) -> None:
+    """The function of a chunk's rows, and its calls."""
+    for f in region.fills:
+        w.put(1, _statement(w, f))
+    if region.size is None:
+        _items(w, region.items, 1)
+        return
+    size, chunk, chunks = (size_text(s, w.names) for s in (region.size, region.chunk, region.chunks))
+    for p in region.partials:
+        if p.lanes > 1:
+            w.wide[p.partial.name] = p.lanes
+        count = size_text(p.partial.elements, w.names)
+        w.put(1, f"{p.partial.name}s = empty(({chunks}, {count}), {p.partial.dtype.name})")
+    w.put(1, f"for chunk in range({chunks}):" + ("" if region.chunks == 1 else "  # threads share them"))
+    w.put(2, f"first, last = chunk*{chunk}, min(chunk*{chunk} + {chunk}, {size})")
+    for p in region.partials:
+        w.put(2, f"{p.partial.name} = {p.partial.name}s[chunk]")
+    for b in region.tiles:
+        w.put(2, f"{b.name} = empty({size_text(b.elements, w.names)}, {b.dtype.name})  # {_text(b.node)}")
+    _items(w, region.items, 2)
+    for p in region.partials:
+        target, dtype = p.buffer.name, p.buffer.dtype.name
+        first = _number(identity(p.combine, p.partial.dtype), p.partial.dtype)
+        lanes = "" if p.lanes == 1 else f", {p.lanes}"
+        w.put(1, f"{target}[:] = combined({_combining(p.combine)}, {first}, {p.partial.name}s, {dtype}{lanes})")
+
+
+def _combining(name: str) -> str:
+    return _WORDS.get(name, name)
+
+
 def _items(w: _Writer, items: Sequence[Item], level: int) -> None:
     if not items:
         w.put(level, "pass")
@@ -151,13 +186,22 @@ def _items(w: _Writer, items: Sequence[Item], level: int) -> None:
             low, high = "0", size_text(s.size, w.names)
             if s.tiled:
                 times = "" if s.factor == 1 else f"*{size_text(s.factor, w.names)}"
-                low, high = f"low{times}", f"high{times}"
-            w.put(level, f"for i{s.variable} in range({high if low == '0' else f'{low}, {high}'}):")
+                low, high = f"low{times}", f"min(high, {high}){times}"
+            note = f"  # {s.lanes} at a time" if s.lanes > 1 else ""
+            w.put(level, f"for i{s.variable} in range({high if low == '0' else f'{low}, {high}'}):{note}")
+            if s.lanes > 1:
+                w.lane = f"(i{s.variable} - {low})%{s.lanes}" if s.tiled else f"i{s.variable}%{s.lanes}"
             _items(w, s.body, level + 1)
+            if s.lanes > 1:
+                w.lane = None
         elif isinstance(s, Tiles):
-            size, width = size_text(s.size, w.names), size_text(s.width, w.names)
-            w.put(level, f"for low in range(0, {size}, {width}):")
-            w.put(level + 1, f"high = min(low + {width}, {size})")
+            if s.width is None:
+                w.put(level, "low, high = first, last")
+                _items(w, s.body, level)
+                continue
+            width = size_text(s.width, w.names)
+            w.put(level, f"for low in range(first, last, {width}):")
+            w.put(level + 1, f"high = min(low + {width}, last)")
             _items(w, s.body, level + 1)
         else:
             w.put(level, _statement(w, s))
@@ -173,7 +217,10 @@ def _statement(w: _Writer, s: Item) -> str:
     if isinstance(s, Note):
         return f"# {_text(s.node)}{_line(s.node)}"
     if isinstance(s, Load):
-        return f"v{s.result} = {w.element(s.buffer, s.address)}"
+        value = w.element(s.buffer, s.address)
+        return f"v{s.result} = " + (value if s.mask is None else f"{value} if v{s.mask} else {s.dtype.name}(0)")
+    if isinstance(s, Position):
+        return f"v{s.result} = int64({w.address(s.address)})"
     if isinstance(s, Const):
         return f"v{s.result} = {_number(s.value, s.dtype)}"
     if isinstance(s, SizeOf):
@@ -183,21 +230,35 @@ def _statement(w: _Writer, s: Item) -> str:
     if isinstance(s, Check):
         return f"if not v{s.condition}: return {s.error}"
     if isinstance(s, Fill):
-        return f"{s.buffer.name}[:] = {_number(s.value, s.buffer.dtype)}"
+        rows = ""
+        if s.row is not None:
+            row = size_text(s.row, w.names)
+            rows = f"low*{row}:high*{row}"
+        return f"{s.buffer.name}[{rows or ':'}] = {_number(s.value, s.buffer.dtype)}"
     if isinstance(s, Start):
-        first = f"acc{s.accumulator} = {_number(identity(s.combine, s.dtype), s.dtype)}"
-        return f"{first}; pos{s.accumulator} = 0" if s.position else first
+        first = _number(identity(s.combine, s.dtype), s.dtype)
+        if s.lanes > 1 and w.lane is None:
+            w.lanes[s.accumulator] = s.lanes
+            return f"acc{s.accumulator} = [{first}]*{s.lanes}"
+        w.lanes.pop(s.accumulator, None)
+        return f"acc{s.accumulator} = {first}" + (f"; pos{s.accumulator} = 0" if s.position else "")
     if isinstance(s, Finish):
         value = f"{'pos' if s.position else 'acc'}{s.accumulator}"
+        if s.accumulator in w.lanes:
+            value = f"folded({_combining(s.combine)}, {value})"
         return f"{s.buffer.name}[{w.address(s.address)}] = {value}"
     if isinstance(s, Store):
-        target = f"{s.buffer.name}[{w.address(s.address)}]"
-        value = f"v{s.value}"
-        return f"{target} = {value if s.combine == 'set' else f'{_WORDS.get(s.combine, s.combine)}({target}, {value})'}"
+        at = w.address(s.address)
+        if s.buffer.name in w.wide:
+            at = f"({at})*{w.wide[s.buffer.name]} + {w.lane}"
+        target, value = f"{s.buffer.name}[{at}]", f"v{s.value}"
+        return f"{target} = {value if s.combine == 'set' else f'{_combining(s.combine)}({target}, {value})'}"
     assert isinstance(s, Accumulate)
     accumulator = f"acc{s.accumulator}"
+    if s.accumulator in w.lanes:
+        accumulator += f"[{w.lane}]"
     if s.position is None:
-        return f"{accumulator} = {_WORDS.get(s.combine, s.combine)}({accumulator}, v{s.value})"
+        return f"{accumulator} = {_combining(s.combine)}({accumulator}, v{s.value})"
     return (
         f"if better_{s.combine}(v{s.value}, {accumulator}): {accumulator} = v{s.value}; "
         f"pos{s.accumulator} = {w.address(s.position)}"
@@ -260,9 +321,27 @@ def namespace() -> dict[str, Any]:
         better_maximum=lambda v, best: v > best or (v != v and best == best),
         better_minimum=lambda v, best: v < best or (v != v and best == best),
         matmul=_matmul,
+        folded=_folded,
+        combined=_combined,
     )
     names.update(logical_or=np.logical_or, logical_and=np.logical_and, inf=np.inf)
     return names
+
+
+def _folded(combine: Any, lanes: Any) -> Any:
+    """The lanes combined: the upper half with the lower, until one is left."""
+    while len(lanes) > 1:
+        half = len(lanes) // 2
+        lanes = [combine(a, b) for a, b in zip(lanes[:half], lanes[half:], strict=True)]
+    return lanes[0]
+
+
+def _combined(combine: Any, first: Any, partials: Any, dtype: Any, lanes: int = 1) -> Any:
+    """What the chunks accumulated, in their order."""
+    total = np.full(partials.shape[1], first)
+    for part in partials:
+        total = combine(total, part)
+    return np.array([_folded(combine, total[k : k + lanes]) for k in range(0, len(total), lanes)]).astype(dtype)
 
 
 def _idiv(x: Any, y: Any) -> Any:

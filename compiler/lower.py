@@ -46,7 +46,7 @@ OPERATION, ACCESS = 60, 150
 def lower(nests: Sequence[Nest], outer: Size | None, private: dict[Buffer, Size]) -> Region:
     """One region of nests over an outermost loop of `outer` rows; `private` buffers need room for a tile alone."""
     if outer is None:
-        return Region([item for nest in nests for item in nest.body])
+        return Region([item for nest in nests for item in (*(Fill(b, v) for b, v in nest.fills), *nest.body)])
     return _Lowering(nests, outer, private).region()
 
 
@@ -95,6 +95,7 @@ class _Lowering:
             self.fills,
             list(self.partials.values()),
             list(self.private),
+            rows_mode,
         )
 
     def _flatten(self) -> None:

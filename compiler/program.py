@@ -235,7 +235,11 @@ class Partial(NamedTuple):
 @dataclass(eq=False)
 class Region:
     """Loops and statements that run as one function, for chunks of `chunk` rows out of `size`, in any order and number
-    of threads; `size` is None where nothing is cut into chunks."""
+    of threads; `size` is None where nothing is cut into chunks.
+
+    `fills` are done before; `tiles` are the buffers with room for one tile, `across` tells that in them rows are
+    neighbours, so that vectors run across rows.
+    """
 
     items: list[Item]
     size: Size | None = None
@@ -244,6 +248,7 @@ class Region:
     fills: list[Fill] = field(default_factory=list)
     partials: list[Partial] = field(default_factory=list)
     tiles: list[Buffer] = field(default_factory=list)
+    across: bool = False
 
 
 @dataclass(eq=False)

@@ -88,7 +88,7 @@ def _join(steps: Sequence[Nest | Product]) -> list[Group]:
             groups.append(group)
             if outer is not None:
                 by_outer[_class(outer)] = group
-        elif outer is not None and _constant(outer) > _constant(group.outer or 0):
+        elif outer is not None and group.outer is not None and _constant(outer) > _constant(group.outer):
             group.outer = outer
         group.steps.append(step)
         fresh = group.before

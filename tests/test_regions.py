@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from compiler import interpret, regions
+from compiler import interpret, lower
 from compiler.program import Loop, Region, Tiles, walk
 
 ROWS = (0, 1, 2, 3, 7, 8, 9, 31)
@@ -54,7 +54,7 @@ def steps(function):
 @pytest.mark.parametrize("room", [1, 200, 1 << 16])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_values_and_gradients_for_every_width(name, room, monkeypatch):
-    monkeypatch.setattr(regions, "TILE_BYTES", room)
+    monkeypatch.setattr(lower, "TILE_BYTES", room)
     formula, _ = FORMULAS[name]
     function = sg.compile(formula, verify=True)
     loss = np.sum(formula * 1.0)
@@ -84,8 +84,8 @@ def test_values_between_nests_need_room_for_one_tile():
     variant = function.variants()[0][1]
     (region,) = variant.program.steps
     assert any(isinstance(i, Tiles) for i in region.items)
-    arrays = [b for b in variant.program.temporaries if b.role == "temporary"]
-    assert arrays and all("tile(n" in str(b.elements) for b in arrays)
+    assert region.tiles and all("tile(n" in str(b.elements) for b in region.tiles)
+    assert not [b for b in variant.program.temporaries if b.role == "temporary"]
 
 
 def test_a_value_that_needs_all_rows_ends_the_region():

@@ -258,7 +258,7 @@ def test_loops_compute_several_elements_at_once(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_several_functions_with_far_arguments_in_one_loop(dtype: str) -> None:
-    """Their flags are joined without the loop becoming one over single elements; any far one makes all run again."""
+    """Each vector with a far argument is computed again, one element after the other; the loop stays one of vectors."""
     x = sg.placeholder("x", shape=("n",), dtype=dtype)
     function = sg.compile(np.sin(np.cos(x) * 3.0) + np.sin(x))
     near = np.linspace(-3, 3, 101).astype(dtype)
@@ -267,8 +267,7 @@ def test_several_functions_with_far_arguments_in_one_loop(dtype: str) -> None:
         with np.errstate(invalid="ignore"):
             wanted = np.sin(np.cos(values) * 3.0) + np.sin(values)
         np.testing.assert_allclose(function(x=values), wanted, rtol=tolerance, atol=tolerance)
-    near_code = function.asm.split("_near:")[1].split("_far:")[0]
-    assert packed(near_code, "d") + packed(near_code, "s") >= 30
+    assert packed(function.asm, "d") + packed(function.asm, "s") >= 30
 
 
 def test_long_bodies_call() -> None:
@@ -279,7 +278,7 @@ def test_long_bodies_call() -> None:
         y = np.exp(y * 0.01 * (k + 1) - 1.0)
     function = sg.compile(y)
     found = function(x=np.array([0.25, 0.5, 0.75]))
-    assert "exp_double_inline" not in function.llvm
+    assert "_inline" not in function.llvm and "exp_v8f64" in function.llvm
     value = np.array([0.25, 0.5, 0.75])
     for k in range(60):
         value = np.exp(value * 0.01 * (k + 1) - 1.0)
