@@ -75,6 +75,9 @@ TWICE = 150
 NO_ERROR = (1 << 63) - 1
 """The status while no check has failed: the least number of a failed check is kept, whichever thread finds it."""
 
+STACK_BYTES = 1 << 16
+"""What the values of a tile may take of the stack; beyond, they lie on the heap."""
+
 ON_STACK = 32
 """Elements up to which what chunks accumulate lies on the stack."""
 
@@ -123,13 +126,14 @@ class RegionWriter:
         self.accumulators: dict[int, Start] = {}
         self.vector: Vector | None = None
         self.wide_partials = {p.partial: p.lanes for p in region.partials}
+        self.places: dict[Buffer, str] = {}  # where in a tile's memory a buffer begins
         self.parameters: dict[Buffer, str] = {}
         self.checks = any(isinstance(s, Check) for s in walk(region.items))
 
     def pointer(self, buffer: Buffer) -> str:
         """The parameter for a buffer; single elements lie side by side behind one parameter."""
         if buffer.role == "tile":
-            return f"%{buffer.name}"
+            return self.body.let(f"getelementptr inbounds i8, ptr %tiles, i64 {self.places[buffer]}")
         name = self.parameters.setdefault(buffer, f"%{buffer.name}")
         if buffer.role == "slot":
             return self.body.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
@@ -173,21 +177,31 @@ class RegionWriter:
         return "\n".join([head, "entry:", *body.size_loads(), *body.lines, "}"]), list(self.parameters)
 
     def _tile_buffers(self) -> str | None:
-        """Room for the values of a tile, in one piece; returns its register."""
+        """Room for the values of a tile, in one piece; returns its register if it is to be freed."""
         tiles, body = self.region.tiles, self.body
         if not tiles:
             return None
+        sizes = [b.elements * b.dtype.itemsize for b in tiles]
+        if all(isinstance(size, int) for size in sizes):
+            total = 0
+            for b, size in zip(tiles, sizes, strict=True):
+                assert isinstance(size, int)
+                self.places[b] = str(total)
+                total += (size + 127) // 64 * 64  # neighbours keep out of each other's cache sets
+            if total <= STACK_BYTES:
+                body.do(f"%tiles = alloca [{total} x i8], align 64")
+                return None
+            room = str(total + 64)
+        else:
+            room = "64"
+            for b in tiles:
+                self.places[b] = f"%{b.name}.at"
+                count = body.let(f"mul i64 {body.size(b.elements)}, {b.dtype.itemsize}")
+                padded = body.let(f"and i64 {body.let(f'add i64 {count}, 127')}, -64")
+                body.do(f"%{b.name}.at = add i64 {room}, 0")
+                room = body.let(f"add i64 {room}, {padded}")
         self.module.declare("void @free(ptr)", pure=False)
         self.module.declare("ptr @malloc(i64)", pure=False)
-        offsets = []
-        total = "0"
-        for b in tiles:
-            offsets.append(total)
-            count = body.let(f"mul i64 {body.size(b.elements)}, {b.dtype.itemsize}")
-            # vectors may reach beyond the last row, and neighbours keep out of each other's cache sets
-            padded = body.let(f"and i64 {body.let(f'add i64 {count}, 703')}, -64")
-            total = body.let(f"add i64 {total}, {padded}")
-        room = body.let(f"add i64 {total}, 64")
         held = body.let(f"call ptr @malloc(i64 {room})")
         body.do(f"br i1 {body.let(f'icmp eq ptr {held}, null')}, label %nowhere, label %somewhere")
         body.label("nowhere")
@@ -196,9 +210,7 @@ class RegionWriter:
         body.label("somewhere")
         number = body.let(f"ptrtoint ptr {held} to i64")
         gap = body.let(f"and i64 {body.let(f'sub i64 0, {number}')}, 63")
-        start = body.let(f"getelementptr inbounds i8, ptr {held}, i64 {gap}")
-        for b, offset in zip(tiles, offsets, strict=True):
-            body.do(f"%{b.name} = getelementptr inbounds i8, ptr {start}, i64 {offset}")
+        body.do(f"%tiles = getelementptr inbounds i8, ptr {held}, i64 {gap}")
         return held
 
     def _items(self, items: Sequence[Item]) -> None:
@@ -330,11 +342,10 @@ class RegionWriter:
         self.lanes[number] = lanes
         self.spread.pop(number, None)
 
-    def _offset(self, address: Address, step_of_vector: bool = False) -> tuple[str, Size, bool]:
+    def _offset(self, address: Address) -> tuple[str, Size, bool]:
         """constant + sum(step * variable) of the first lane, the vector variable's step, and whether the address holds
         numbers that differ between lanes in another way; those are left out."""
-        body = self.body
-        parts: list[str] = []
+        terms: list[tuple[str, Size]] = []
         vector_step: Size = 0
         irregular = False
         for v, step in address.terms:
@@ -342,20 +353,29 @@ class RegionWriter:
                 if self.lanes.get(v.number, 1) > 1:
                     irregular = True
                     continue
-                name = self.values[v.number]
+                terms.append((self.values[v.number], step))
             elif v == LOW:
-                name = "%low"
+                terms.append(("%low", step))
             else:
-                name = self.index[v]
+                terms.append((self.index[v], step))
                 if self.vector is not None and v == self.vector.variable:
                     vector_step = step
-            parts.append(name if step == 1 else body.let(f"mul nsw i64 {name}, {body.size(step)}"))
-        if address.constant != 0 or not parts:
-            parts.append(body.size(address.constant))
-        result = parts[0]
-        for part in parts[1:]:
-            result = body.let(f"add nsw i64 {result}, {part}")
-        return result, vector_step, irregular
+        key = (address.constant, tuple(terms))
+        found = self.body.known.get(key)
+        if found is None:
+            found = self.body.known[key] = self._sum(terms, address.constant)
+        return found, vector_step, irregular
+
+    def _sum(self, terms: Sequence[tuple[str, Size]], constant: Size) -> str:
+        body = self.body
+        result = "0" if constant == 0 and terms else body.size(constant)
+        for name, step in terms:
+            if step == -1 and result != "0":
+                result = body.let(f"sub nsw i64 {result}, {name}")
+                continue
+            part = name if step == 1 else body.let(f"mul nsw i64 {name}, {body.size(step)}")
+            result = part if result == "0" else body.let(f"add nsw i64 {result}, {part}")
+        return result
 
     def _offsets(self, address: Address, first: str, step: Size) -> str:
         """The same for every lane."""

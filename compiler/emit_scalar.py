@@ -163,6 +163,8 @@ class Body:
         self.sizes: dict[int, None] = {}
         """Which of the call's sizes are used."""
         self.lines: list[str] = []
+        self.known: dict[object, str] = {}
+        """What has been computed since the last label, for those who remember it here."""
         self.count = 0
 
     def new(self) -> str:
@@ -183,6 +185,7 @@ class Body:
 
     def label(self, name: str) -> None:
         """Start a block."""
+        self.known.clear()
         self.lines.append(f"{name}:")
 
     def math(self, name: str, type_: str, lanes: int, args: Sequence[str]) -> str:

@@ -36,6 +36,9 @@ from symgraph.dims import Size
 TILE_BYTES = 1 << 15
 """What the rows of a tile may fill: about the nearest cache of a core."""
 
+WIDEST = 1024
+"""Rows of a tile at most, where a row is short: beyond, longer loops gain nothing."""
+
 SHORT = 32
 """Inner loops up to this length run one step at a time, and vectors run across rows."""
 
@@ -122,6 +125,9 @@ class _Lowering:
                     streamed[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
         for b, step in streamed.items():
             row_bytes = row_bytes + step * b.dtype.itemsize
+        if isinstance(row_bytes, int):  # a width that is known makes every place in a tile a fixed one
+            width = max(TILE_BYTES // max(row_bytes, 1) // across, 1) * across
+            return min(width, WIDEST) if WIDEST % across == 0 else width
         return dims.call("tile", self.outer, row_bytes, TILE_BYTES, across)
 
     # one nest

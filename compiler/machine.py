@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 import symgraph
 from compiler import cache as disk
 
-PIPELINE = 1
+PIPELINE = 2
 """The version of what is done to a module; another one makes kernels on disk unknown."""
 
 _LIBRARIES = 32
@@ -60,12 +60,14 @@ def _target(quick: bool) -> Any:
 
 
 def _optimise(module: Any, target: Any) -> None:
-    """Run the passes: what clang runs at -O2."""
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = True
-    options.slp_vectorization = True
-    builder = llvm.create_pass_builder(target, options)
-    builder.getModulePassManager().run(module, builder)
+    """Run the passes. Modules come with vectors written out, common values shared and invariant ones outside of loops,
+    so LLVM's own search for these would cost most of the time and find little."""
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2))
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.run(module, builder)
 
 
 def _compiled(text: str, quick: bool, emit: str) -> Any:
