@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,7 +182,7 @@ class Note(NamedTuple):
 class Nest:
     """What the scheduler makes: loops over `sizes`, outermost first, around a body; `fills` are set before they start.
 
-    `factor`: how many steps of the first loop make one of its `rows`. `vector`: the loop whose steps are taken `lanes`
+    `factor`: how many steps of the first loop make one of its `rows`. `group`: the nests it runs with. `vector`: the loop whose steps are taken `lanes`
     at a time.
     """
 
@@ -192,6 +193,16 @@ class Nest:
     rows: Size | None = None
     vector: int = 0
     lanes: int = 1
+    group: Any = None
+
+    @cached_property
+    def accesses(self) -> dict[Buffer, list[Load | Store | Reduce]]:
+        """The statements that read or write each buffer, as the scheduler wrote them."""
+        found: dict[Buffer, list[Load | Store | Reduce]] = {}
+        for s in self.body:
+            if isinstance(s, Load | Store | Reduce):
+                found.setdefault(s.buffer, []).append(s)
+        return found
 
 
 @dataclass(eq=False)

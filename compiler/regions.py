@@ -91,6 +91,8 @@ def _join(steps: Sequence[Nest | Product]) -> list[Group]:
         elif outer is not None and group.outer is not None and _constant(outer) > _constant(group.outer):
             group.outer = outer
         group.steps.append(step)
+        if isinstance(step, Nest):
+            step.group = group
         fresh = group.before
         for g in needs:
             if g is not group:
@@ -110,16 +112,22 @@ def _join(steps: Sequence[Nest | Product]) -> list[Group]:
 def _reads(step: Nest | Product) -> set[Buffer]:
     if isinstance(step, Product):
         return {step.a[0], step.b[0]}
-    return {s.buffer for s in step.body if isinstance(s, Load) and s.buffer.role in ("temporary", "slot", "output")}
+    return {
+        b
+        for b, accesses in step.accesses.items()
+        if b.role in ("temporary", "slot", "output") and any(isinstance(s, Load) for s in accesses)
+    }
 
 
 def _writes(step: Nest | Product) -> set[Buffer]:
-    return {step.c[0]} if isinstance(step, Product) else {s.buffer for s in step.body if isinstance(s, Store | Reduce)}
+    if isinstance(step, Product):
+        return {step.c[0]}
+    return {b for b, accesses in step.accesses.items() if any(isinstance(s, Store | Reduce) for s in accesses)}
 
 
 def _row_by_row(buffer: Buffer, reader: Nest, writers: Iterable[Nest], group: Group) -> bool:
     """Whether what the reader wants of a buffer was not written in this group, or in the row where it is wanted."""
-    inside = [w for w in writers if w in group.steps]
+    inside = [w for w in writers if w.group is group]
     return not inside or row_of(buffer, [*inside, reader]) is not None
 
 
@@ -127,12 +135,11 @@ def row_of(buffer: Buffer, nests: Iterable[Nest]) -> Size | None:
     """How many elements of a buffer make a row of the nests' outermost loop, if every access lies in its row."""
     row: Size | None = None
     for nest in nests:
-        for s in nest.body:
-            if isinstance(s, Load | Store | Reduce) and s.buffer is buffer:
-                step = next((step for v, step in s.address.terms if v == 0), None)
-                if step is None or (row is not None and step != row) or not _in_row(s.address, step, nest.sizes):
-                    return None
-                row = step
+        for s in nest.accesses.get(buffer, ()):
+            step = next((step for v, step in s.address.terms if v == 0), None)
+            if step is None or (row is not None and step != row) or not _in_row(s.address, step, nest.sizes):
+                return None
+            row = step
     return row
 
 
