@@ -43,9 +43,8 @@ class Info(NamedTuple):
 def limit() -> int:
     """The bytes that the cache may hold: `SYMGRAPH_CACHE_SIZE` megabytes, 256 by default; 0 turns it off."""
     try:
-        size = float(os.environ.get("SYMGRAPH_CACHE_SIZE") or _DEFAULT_SIZE)
-        return max(int(size * _MEGABYTE), 0)
-    except (ValueError, OverflowError):
+        return max(int(float(os.environ["SYMGRAPH_CACHE_SIZE"]) * _MEGABYTE), 0)
+    except (KeyError, ValueError, OverflowError):
         return _DEFAULT_SIZE * _MEGABYTE
 
 
@@ -188,11 +187,12 @@ def info() -> Info:
 
 
 def clear() -> int:
-    """Remove every kernel; returns how many there were."""
+    """Remove every kernel and what killed processes left; returns how many kernels there were."""
     place = _usable()
     if place is None:
         return 0
     try:
-        return sum([_remove(path) for path, _ in _files(place) if path.suffix in (".kernel", ".tmp")])
+        removed = [path for path, _ in _files(place) if _remove(path)]
     except OSError:
         return 0
+    return sum(path.suffix == ".kernel" for path in removed)
