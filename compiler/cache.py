@@ -13,6 +13,7 @@ import stat
 import struct
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +33,11 @@ _TOUCH = 600.0
 
 
 class Info(NamedTuple):
-    """The folder (None where there is no cache), the kernels in it, their bytes, and the bytes it may hold."""
+    """The folder (None where there is no cache), whether it is used (not where others may write into it), the kernels
+    in it, their bytes, and the bytes it may hold."""
 
     folder: Path | None
+    used: bool
     kernels: int
     size: int
     limit: int
@@ -43,9 +46,8 @@ class Info(NamedTuple):
 def limit() -> int:
     """The bytes that the cache may hold: `SYMGRAPH_CACHE_SIZE` megabytes, 256 by default; 0 turns it off."""
     try:
-        size = float(os.environ.get("SYMGRAPH_CACHE_SIZE") or _DEFAULT_SIZE)
-        return max(int(size * _MEGABYTE), 0)
-    except (ValueError, OverflowError):
+        return max(int(float(os.environ["SYMGRAPH_CACHE_SIZE"]) * _MEGABYTE), 0)
+    except (KeyError, ValueError, OverflowError):
         return _DEFAULT_SIZE * _MEGABYTE
 
 
@@ -106,7 +108,8 @@ def get(key: bytes) -> bytes | None:
             if hashlib.sha256(payload).digest() != checksum:
                 return None
             if time.time() - status.st_mtime > _TOUCH and os.utime in os.supports_fd:
-                os.utime(file.fileno())  # used lately, so evicted late
+                with suppress(OSError):  # a disk that is read only serves as well
+                    os.utime(file.fileno())  # used lately, so evicted late
             return payload
     except (OSError, MemoryError):
         return None
@@ -177,22 +180,22 @@ def _remove(path: Path) -> bool:
 
 def info() -> Info:
     """What the cache holds."""
-    place = _usable()
+    place = folder() if limit() else None
+    trusted = _usable()
     found = []
-    if place is not None:
-        try:
-            found = [status.st_size for path, status in _files(place) if path.suffix == ".kernel"]
-        except OSError:
-            place = None
-    return Info(folder() if limit() else None, len(found), sum(found), limit())
+    with suppress(OSError):
+        found = [status.st_size for path, status in _files(trusted) if path.suffix == ".kernel"] if trusted else []
+    missing = place is not None and not os.path.lexists(place)  # it is made when it is needed
+    return Info(place, missing or trusted is not None, len(found), sum(found), limit())
 
 
 def clear() -> int:
-    """Remove every kernel; returns how many there were."""
+    """Remove every kernel and what killed processes left; returns how many kernels there were."""
     place = _usable()
     if place is None:
         return 0
     try:
-        return sum([_remove(path) for path, _ in _files(place) if path.suffix in (".kernel", ".tmp")])
+        removed = [path for path, _ in _files(place) if _remove(path)]
     except OSError:
         return 0
+    return sum(path.suffix == ".kernel" for path in removed)

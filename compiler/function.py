@@ -55,7 +55,12 @@ class Plan:
         self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
 
     def bind(self, values: Sequence[Any]) -> Run:
-        """Check converted arguments, and find the kernel for arguments of their types and shapes.
+        """Check converted arguments, and find the function to run for arguments of their types and shapes."""
+        variant, sizes = self.find(values)
+        return variant.bind(sizes)
+
+    def find(self, values: Sequence[Any]) -> tuple[Variant, dict[str, int]]:
+        """Check converted arguments, and find the kernel for their types and shapes; and their sizes.
 
         Raises:
             SymgraphError: they do not fit the placeholders, or do not go together.
@@ -73,7 +78,7 @@ class Plan:
                 variant = self.variant(exact)
             except SymgraphError:
                 raise requirement_error(failed, sizes) from None
-        return variant.bind(sizes)
+        return variant, sizes
 
     def variant(self, kinds: tuple[ArgumentType, ...]) -> Variant:
         """The kernel for these argument types, compiled if it is new."""
@@ -264,6 +269,40 @@ class Function:
             seeds = [as_expr(weights)]
         return pullback(outputs, seeds, targets)
 
+    def njit(self, *examples: Any, what: str = "value") -> Any:
+        """A function for loops that Numba compiles: the kernel, to be called in ``@numba.njit`` functions.
+
+        Args:
+            examples: an argument for each placeholder, in their order (by name, or as in `inputs`); only its dtype, its
+                rank and which of its sizes are 1 matter.
+            what: "value", "grad" or "value_and_grad".
+
+        Returns:
+            a function of as many positional arguments. It returns the value, or a tuple: the values of all outputs
+            where there are several, the gradients by the order of the placeholders, or first those and then these.
+
+        Raises:
+            ArgumentError: there are more or fewer examples than placeholders, or `what` is something else.
+            InputError: an example does not fit its placeholder.
+
+        >>> import numba, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> step = sg.compile(x**2 - 2).njit(1.0, what="value_and_grad")
+        >>> @numba.njit
+        ... def root(x):
+        ...     for _ in range(10):
+        ...         value, slope = step(x)
+        ...         x -= value / slope
+        ...     return x
+        >>> round(root(1.0), 6)
+        1.414214
+        """
+        from compiler import numba_door  # which takes Numba's import, a quarter of a second
+
+        if what not in (VALUE, GRAD, BOTH):
+            raise ArgumentError(f"njit: what must be 'value', 'grad' or 'value_and_grad', got {what!r:.80}")
+        return numba_door.njit(self, examples, what)
+
     # looking inside
 
     @property
@@ -275,6 +314,11 @@ class Function:
         """Every kernel compiled so far, with what it computes; one for float64 numbers is made if there is none."""
         found = [(way.what, v) for (way, _), plan in list(self._plans.items()) for v in list(plan.variants.values())]
         return found or [(VALUE, self._plan(Way(VALUE, False), ()).variant(_assumed(self.inputs)))]
+
+    def variant_for(self, what: str, values: Sequence[Any]) -> Variant:
+        """The kernel for "value", "grad" or "value_and_grad" of converted arguments."""
+        names = () if what == VALUE else self._differentiated(values)
+        return self._plan(Way(what, False), names).find(values)[0]
 
     def variant_with_grad(self) -> Variant:
         """A kernel for value and gradients: one compiled before, or for float64 numbers where types are open."""
