@@ -7,7 +7,7 @@ is stored if it is not, at whatever index it is wanted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -165,16 +165,21 @@ class Bodies:
     Args:
         buffers: where what is stored lies.
         stored: the values that are stored.
+        again: which values are computed where they are wanted, be they stored or not: they may be stored later.
         errors: the program's errors, to which checks add.
     """
 
     def __init__(
-        self, buffers: dict[Expr, Buffer], stored: set[Expr], errors: list[tuple[type[Exception], str]]
+        self,
+        buffers: dict[Expr, Buffer],
+        stored: set[Expr],
+        again: Callable[[Place], bool],
+        errors: list[tuple[type[Exception], str]],
     ) -> None:
-        self.buffers, self.stored = buffers, stored
+        self.buffers, self.stored, self.again = buffers, stored, again
         self.m = Recorder(errors)
         self.env: dict[Expr, S] = {}
-        self.again: dict[tuple[Expr, Index, int | None], S] = {}
+        self.made_again: dict[tuple[Expr, Index, int | None], S] = {}
 
     def nest(self, group: Sequence[Task]) -> Nest:
         """The nest of these tasks."""
@@ -245,13 +250,13 @@ class Bodies:
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])
-        elif base in self.buffers or place.element is None:
+        elif place.element is None or (base in self.buffers and not self.again(place)):
             value = self._load(base, number_of(place), mask)
         else:
             key = (base, place.element, None if mask is None else mask.number)
-            known = self.again.get(key)
+            known = self.made_again.get(key)
             if known is None:
-                known = self.again[key] = self._compute(base, place.element, mask)
+                known = self.made_again[key] = self._compute(base, place.element, mask)
             value = known
         if dtype is None:
             return value

@@ -112,7 +112,7 @@ class Scheduler:
             if group[0].node.op is ar.matmul:
                 steps.append(self._product(group[0]))
             elif wanted := _wanted(group, stored):
-                steps.append(Bodies(self.buffers, stored, self.errors).nest(wanted))
+                steps.append(Bodies(self.buffers, stored, self._again, self.errors).nest(wanted))
         input_buffers = [self.buffers[n] for n in self.inputs]
         constants = [(self.buffers[n], n.value) for n in order if n in self.buffers and n.op is ar.constant]
         temporaries = [b for b in self.buffers.values() if b.role in ("temporary", "slot")]
