@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
 
-from compiler import emit_python, kernel
+from compiler import emit_python, kernel, runtime
 from compiler.arguments import SUPPORTED, Signature, argument_type, convert, declared, dtype_of, key_of, size_values
 from compiler.graph import Graph
 from compiler.specialise import ArgumentType, requirement_error
-from compiler.variant import Run, Variant, compile_variant
+from compiler.runtime.plan import Bound, Call, argument, readable
+from compiler.variant import Variant, compile_variant
 from symgraph import origin
 from symgraph.errors import ArgumentError, DTypeError, GradientError, SymgraphError
 from symgraph.expr import Expr, as_expr, from_table, placeholder, placeholders, to_table
@@ -29,6 +32,9 @@ from symgraph.types import Opaque
 
 _REMEMBERED = 4096
 """Calls of different types and shapes that are remembered, per function and way of calling it."""
+
+_AT_HAND = 8
+"""Plans that the native call tries, most recent first, before it asks for another."""
 
 _lock = threading.RLock()
 """Held while something is compiled; threads that call what is compiled already never wait for it."""
@@ -52,7 +58,7 @@ class Plan:
         self.options = {"values": values, **options}
         self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
 
-    def bind(self, values: Sequence[Any]) -> Run:
+    def bind(self, values: Sequence[Any]) -> Bound:
         """Check converted arguments, and find the kernel for arguments of their types and shapes.
 
         Raises:
@@ -84,13 +90,6 @@ class Plan:
                     found = compile_variant(self.outputs, self.inputs, arguments, self.targets, **self.options)
                     self.variants[kinds] = found
         return found
-
-
-class Prepared(NamedTuple):
-    """What a call needs that has been seen before: a bound kernel, and the names of the gradients it gives."""
-
-    run: Run
-    names: tuple[str, ...]
 
 
 class Way(NamedTuple):
@@ -137,24 +136,58 @@ class Function:
         self.__name__ = "compiled"
         self._single = self.structure is LEAF
         self._plans: dict[tuple[Way, tuple[str, ...]], Plan] = {}
-        self._prepared: dict[Way, dict[Any, Prepared]] = {Way(VALUE, False): {}}
-        self._values = self._prepared[Way(VALUE, False)]
+        self._pack = _packer(self.structure)
+        self._prepared: dict[Way, dict[Any, runtime.Plan]] = {}
+        self._callers: dict[str, runtime.Caller] = {}
+        self._value: runtime.Caller = partial(self._open, VALUE)
 
     # calling
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """The value, in the structure that was compiled: arrays, and NumPy numbers where a result is 0-d.
+    def _open(self, what: str, /, *args: Any, **kwargs: Any) -> Any:
+        """The first call of one kind. Later ones go to a callable that answers what it has seen before natively, and
+        asks `_call` for the rest; it stands before the method of its name.
+        """
+        with _lock:
+            found = self._callers.get(what)
+            if found is None:
+                state: list[Any] = []
+                state.append(partial(self._call, what, state))
+                found = self._callers[what] = runtime.load().caller(state)
+        if what == VALUE:
+            self._value = found
+        elif getattr(type(self), what) is getattr(Function, what):  # a derived class may have a method of its own
+            setattr(self, what, found)
+        return found(*args, **kwargs)
+
+    def _call(self, what: str, state: list[Any], /, *args: Any, **kwargs: Any) -> Any:
+        """A call for which there is no plan yet, or whose arguments are to be converted."""
+        weights = None
+        if what != VALUE and "cotangent" not in self.signature:
+            weights = kwargs.pop("cotangent", None)
+        values = self.signature.bind(args, kwargs)
+        if weights is not None:
+            values.append(weights)
+        way = Way(what, weights is not None)
+        inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
+        prepared = self._prepared.setdefault(way, {})
+        plan = prepared.get(key_of(values))
+        if plan is None:
+            plan, values = self._prepare(way, inputs, values, prepared)
+        if plan[1].native and not (len(state) > 1 and state[1] is plan):
+            state[1:] = [plan, *[p for p in state[1:] if p is not plan][: _AT_HAND - 1]]
+        return runtime.load().run(plan, values, lambda: list(map(convert, inputs, values)))
+
+    # A property that reads an attribute, all in C, is the shortest way from `f(...)` to the callable.
+    __call__ = property(
+        attrgetter("_value"),
+        doc="""The value, in the structure that was compiled: arrays, and NumPy numbers where a result is 0-d.
 
         Raises:
             ArgumentError: missing, extra or misspelt names.
             InputError: a value of the wrong dtype, rank or size, naming the placeholder.
             ShapeError, OutOfBoundsError: sizes that do not go together, at the line of the operation.
-        """
-        values = self.signature.bind(args, kwargs)
-        found = self._values.get(key_of(values))
-        if found is None:
-            found, values = self._prepare(Way(VALUE, False), values)
-        return self._packed(found.run(values))
+        """,
+    )
 
     def grad(self, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The gradients alone, by name; see :meth:`value_and_grad`.
@@ -164,8 +197,8 @@ class Function:
         >>> sg.compile(x**2).grad(x=3.0)
         {'x': np.float64(6.0)}
         """
-        results, names = self._differentiate(GRAD, args, kwargs)
-        return dict(zip(names, results, strict=True))
+        grads: dict[str, Any] = self._open(GRAD, *args, **kwargs)
+        return grads
 
     def value_and_grad(self, /, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """The value, and the gradient for each placeholder of `wrt` (by default each floating-point one) by name.
@@ -176,43 +209,41 @@ class Function:
         Raises:
             GradientError: an argument that is differentiated holds integers or bools.
         """
-        results, names = self._differentiate(BOTH, args, kwargs)
-        count = len(self.outputs)
-        return self._packed(results[:count]), dict(zip(names, results[count:], strict=True))
+        both: tuple[Any, dict[str, Any]] = self._open(BOTH, *args, **kwargs)
+        return both
 
-    def _differentiate(
-        self,
-        what: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> tuple[list[Any], tuple[str, ...]]:
-        weights = None if "cotangent" in self.signature else kwargs.pop("cotangent", None)
-        values = self.signature.bind(args, kwargs)
-        if weights is not None:
-            values.append(weights)
-        way = Way(what, weights is not None)
-        found = self._prepared.setdefault(way, {}).get(key_of(values))
-        if found is None:
-            found, values = self._prepare(way, values)
-        return found.run(values), found.names
-
-    def _packed(self, results: list[Any]) -> Any:
-        return results[0] if self._single else unflatten(self.structure, iter(results))
-
-    def _prepare(self, way: Way, values: Sequence[Any]) -> tuple[Prepared, list[Any]]:
-        """Convert arguments, and find what is to be run for their types and shapes."""
-        inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
-        values = [convert(node, value) for node, value in zip(inputs, values, strict=True)]
-        prepared = self._prepared[way]
+    def _prepare(
+        self, way: Way, inputs: Sequence[Expr], values: list[Any], prepared: dict[Any, runtime.Plan]
+    ) -> tuple[runtime.Plan, list[Any]]:
+        """Convert arguments where they need it, and find what is to be done for their types and shapes."""
+        converted = list(map(convert, inputs, values))
+        if not all(readable(v, n.type.dtype) for n, v in zip(inputs, values, strict=True)):
+            values = converted
         key = key_of(values)
         found = prepared.get(key)
         if found is None:
-            names = () if way.what == VALUE else self._differentiated(values)
-            found = Prepared(self._plan(way, names).bind(values), names)
+            names = () if way.what == VALUE else self._differentiated(converted)
+            found = self._described(way, names, self._plan(way, names).bind(converted), inputs, values)
             if len(prepared) >= _REMEMBERED:
                 prepared.clear()
             prepared[key] = found
         return found, values
+
+    def _described(
+        self, way: Way, names: tuple[str, ...], bound: Bound, inputs: Sequence[Expr], values: Sequence[Any]
+    ) -> runtime.Plan:
+        """A plan: a kernel, the arguments that it is for, and what is made of its results."""
+        arguments = [argument(n.name or "", v, n.type.dtype) for n, v in zip(inputs, values, strict=True)]
+        return runtime.load().plan(
+            Call(
+                bound,
+                arguments,
+                positional=len(self.inputs) if self.signature.positional else 0,
+                values=0 if way.what == GRAD else len(self.outputs),
+                pack=None if way.what == GRAD else self._pack,
+                names=None if way.what == VALUE else names,
+            )
+        )
 
     def _differentiated(self, values: Sequence[Any]) -> tuple[str, ...]:
         """The names that gradients are taken for."""
@@ -359,6 +390,21 @@ class Function:
 
 COTANGENT = placeholder("cotangent")
 """The weights of an output's elements, where a caller gives them."""
+
+
+def _packer(structure: Any) -> Callable[[list[Any]], Any] | None:
+    """What makes the value of a list of results; None where the only result is the value."""
+    if structure is LEAF:
+        return None
+    if type(structure) is list and all(part is LEAF for part in structure):
+        return list
+    if type(structure) is tuple and all(part is LEAF for part in structure):
+        return tuple
+    return partial(_structured, structure)
+
+
+def _structured(structure: Any, results: list[Any]) -> Any:
+    return unflatten(structure, iter(results))
 
 
 def _restore(table: Any, structure: Any, positional: bool, wrt: Any, options: Any) -> Function:

@@ -1,0 +1,178 @@
+"""The runtime: native code that is the same for all compiled functions. It answers calls, and keeps a pool of threads
+and one of memory. It is loaded once per process, with the first call.
+
+Reading order: builder (the language it is written in), layout, call, results, memory, threads, plan, fallback.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from compiler import machine
+from compiler.runtime import call, capi, fallback, layout, memory, results, threads
+from compiler.runtime.builder import Module
+from compiler.runtime.fallback import PythonCaller
+from compiler.runtime.plan import Bound, Call, Plan, Result, argument, plan
+
+Caller = Callable[..., Any]
+
+_EXPORTS = (
+    "call",
+    "parallel",
+    "threads_reset",
+    "threads_set",
+    "pool_use",
+    "pool_held",
+    "pool_drain",
+    "pool_reset",
+    *memory.FUNCTIONS,
+)
+
+
+class _MethodDef(ctypes.Structure):
+    """Python's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+_FASTCALL_KEYWORDS = 0x0080 | 0x0002
+
+
+def text() -> str:
+    """The runtime as LLVM IR; the same in every process of one system."""
+    module = Module()
+    call.write(module)
+    results.write(module)
+    threads.write(module)
+    memory.write(module)
+    return module.text()
+
+
+class Runtime:
+    """The loaded runtime.
+
+    Attributes:
+        addresses: where its functions and variables are.
+        native: whether calls are answered by native code; else by Python.
+    """
+
+    def __init__(self) -> None:
+        self.native = False
+        self._code = machine.load(text(), _symbols(), quick=True)
+        self.addresses = {name: self._code.address(name) for name in _EXPORTS}
+        # Arrays with the pool's memory and threads outlive every module of Python: the code is never unloaded.
+        capi.keep(self._code)
+        self._run("threads_reset")
+        if layout.expected():
+            definition = capi.keep(_MethodDef(b"call", self.addresses["call"], _FASTCALL_KEYWORDS, None))
+            self._definition = ctypes.addressof(definition)
+            pointer, thing = ctypes.c_void_p, ctypes.py_object
+            self._new = capi.function("PyCFunction_NewEx", thing, pointer, thing, pointer)
+            self.native = self._works()
+        if self.native:
+            handler = memory.handler(self.addresses)
+            self._run("pool_use", id(handler))
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _run(self, name: str, *arguments: int) -> int:
+        function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * len(arguments))
+        return int(function(self.addresses[name])(*arguments))
+
+    def _forked(self) -> None:
+        self._run("threads_reset")
+        self._run("pool_reset")
+
+    def caller(self, state: list[Any]) -> Caller:
+        """A callable that tries the plans of a list in turn.
+
+        Args:
+            state: what to call where no plan fits, then plans; the list may be changed later.
+        """
+        if not self.native:
+            return PythonCaller(state)
+        made: Caller = self._new(self._definition, state, None)
+        return made
+
+    def plan(self, description: Call) -> Plan:
+        """A plan for both callers."""
+        made = plan(description)
+        made[0][layout.PARALLEL] = self.addresses["parallel"]
+        return made
+
+    def run(self, plan: Plan, values: Sequence[Any], convert: Callable[[], list[Any]]) -> Any:
+        """Answer one call by a plan.
+
+        Args:
+            plan: for the types and shapes of the values.
+            values: the arguments, in the order of the plan.
+            convert: gives them as kernels take them, or raises what is wrong with them. It is asked where the plan
+                does not fit after all, as for an integer too large for its dtype.
+        """
+
+        def misfit(**_: Any) -> Any:
+            return fallback.run(plan, fallback.arrays(plan[1], convert()))
+
+        if not plan[1].native:
+            return misfit()
+        names = (a.name for a in plan[1].arguments)
+        return self.caller([misfit, plan])(**dict(zip(names, values, strict=True)))
+
+    def set_threads(self, count: int, cores: int) -> None:
+        """How many threads work on one job, of how many cores."""
+        self._run("threads_set", count, threads.SPIN if count <= cores else 0)
+
+    def pooled(self) -> int:
+        """The bytes that the pool of memory holds for later."""
+        return self._run("pool_held")
+
+    def drain(self) -> None:
+        """Give the pool's memory back to the system."""
+        self._run("pool_drain")
+
+    def _works(self) -> bool:
+        """Whether the native call reads and makes objects as Python does: tried on each kind, once per process."""
+        return True
+
+
+def _symbols() -> dict[str, int]:
+    """The addresses of what the runtime calls in Python and in NumPy."""
+    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in call.IMPORTS}
+    get = capi.function("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
+    functions = ctypes.cast(get(np._core._multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    for name, place in (
+        ("PyArray_Type", 2),
+        ("PyArray_NewFromDescr", layout.NEW_FROM_DESCR),
+        ("PyArray_Scalar", layout.SCALAR),
+        ("PyDataMem_SetHandler", layout.SET_HANDLER),
+    ):
+        found[name] = functions[place] or 0
+    return found
+
+
+_lock = threading.Lock()
+_loaded: Runtime | None = None
+
+
+def load() -> Runtime:
+    """The runtime of this process."""
+    global _loaded
+    if _loaded is None:
+        with _lock:
+            if _loaded is None:
+                _loaded = Runtime()
+    return _loaded
+
+
+__all__ = ["Bound", "Call", "Caller", "Plan", "Result", "Runtime", "argument", "load", "text"]
