@@ -419,7 +419,7 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     module.functions.append(
         "\n".join(
             [
-                f"\ndefine i64 @{name}({', '.join([*parameters, 'ptr %sizes'])}) #2 {{",
+                f"\ndefine internal i64 @{name}({', '.join([*parameters, 'ptr %sizes'])}) #2 {{",
                 "entry:",
                 *main.size_loads(),
                 *main.lines,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from symgraph.errors import CompileError
 from symgraph.expr import Expr, format_expr, toposort
 from symgraph.ops import array as ar
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 class Graph:
@@ -45,6 +47,8 @@ class Graph:
     @cached_property
     def dag(self) -> nx.DiGraph:
         """The networkx DAG: nodes are the expressions, with `label`, `kind` and `type`; edges have `positions`."""
+        import networkx as nx  # here, as kernels do without it
+
         dag = nx.DiGraph()
         for node in self.order:
             label = node.name or (repr(node.params["value"]) if node.op is ar.constant else node.op.label)

@@ -1,42 +1,26 @@
-"""A Program as machine code: LLVM IR handed to Numba by one intrinsic inside a jitted function.
-
-Numba sees a function of one line, whatever the size of the graph, so its front end costs the same for every kernel.
-"""
+"""A Program as machine code in this process, and how Python calls it."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import threading
+import ctypes
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
-import llvmlite.ir as ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import get_cython_function_address, intrinsic
-from numba.np.numpy_support import from_dtype
+import numpy as np
 
+from compiler import machine
+from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import emit, needed_sizes
 from compiler.program import Buffer, Product, Program
 from symgraph.dims import Size
 
-_lock = threading.RLock()
-
-
-def _new_lock() -> None:
-    """A child process gets a lock of its own: the thread that held this one does not exist there."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)
-
 compilations = 0
-"""How many kernels this process has compiled."""
+"""How many kernels this process has made, be it from object code on disk."""
+
+_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
 @dataclass(eq=False)
@@ -50,58 +34,28 @@ class Kernel:
     entry: Callable[..., Any]
     sizes: list[Size]
     llvm_ir: str
-    dispatcher: Any = field(repr=False)
+    code: machine.Code | None = field(repr=False)
+
+    @property
+    def address(self) -> int:
+        """Where the function starts that `compiler.emit_entry` describes."""
+        assert self.code is not None
+        return self.code.address(ENTRY)
 
 
-_blas: bool | None = None
-
-
-def blas_available() -> bool:
-    """Whether SciPy's BLAS was found; its matrix products are then linked into kernels."""
-    global _blas
-    if _blas is None:
-        try:
-            for letter in "ds":
-                address = get_cython_function_address("scipy.linalg.cython_blas", f"{letter}gemm")
-                llvm.add_symbol(f"symgraph_{letter}gemm", address)
-            _blas = True
-        except (ImportError, ValueError):
-            _blas = False
-    return _blas
-
-
-def _intrinsic(name: str, text: str, scalars: Sequence[Any]) -> Any:
-    """The function that numba calls: it links the module and passes pointers."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def core(typing_context: Any, arguments: Any) -> Any:
-        result = types.Tuple([types.int64, *scalars])
-
-        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            module = llvm.parse_assembly(text)
-            context.active_code_library.add_llvm_module(module)
-            operands = []
-            for k, kind in enumerate(arguments):
-                value = builder.extract_value(values[0], k)
-                if isinstance(kind, types.Array):
-                    value = context.make_array(kind)(context, builder, value).data
-                    value = builder.bitcast(value, ir.IntType(8).as_pointer())
-                operands.append(value)
-            slots = [cgutils.alloca_once(builder, context.get_data_type(s)) for s in scalars]
-            sizes = operands.pop()
-            operands += [builder.bitcast(s, ir.IntType(8).as_pointer()) for s in slots] + [sizes]
-            kind = ir.FunctionType(ir.IntType(64), [o.type for o in operands])
-            function = cgutils.get_or_insert_function(builder.module, kind, name)
-            status = builder.call(function, operands)
-            results = [
-                context.data_model_manager[s].from_data(builder, builder.load(slot))
-                for s, slot in zip(scalars, slots, strict=True)
-            ]
-            return context.make_tuple(builder, signature.return_type, [status, *results])
-
-        return result(arguments), codegen
-
-    return core
+@cache
+def blas() -> dict[str, int]:
+    """The addresses of SciPy's matrix products, by the names that kernels use; none without SciPy."""
+    try:
+        capsules = importlib.import_module("scipy.linalg.cython_blas").__pyx_capi__
+        name_of = ctypes.pythonapi.PyCapsule_GetName
+        name_of.argtypes, name_of.restype = [ctypes.py_object], ctypes.c_char_p
+        pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer_of.argtypes, pointer_of.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_void_p
+        found = {f"symgraph_{x}gemm": capsules[f"{x}gemm"] for x in "ds"}
+        return {name: pointer_of(capsule, name_of(capsule)) for name, capsule in found.items()}
+    except (ImportError, AttributeError, KeyError, ValueError):
+        return {}
 
 
 def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer]) -> Kernel:
@@ -116,30 +70,34 @@ def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer])
     sizes = needed_sizes(program)
     arrays = [b for b in dict.fromkeys(program.outputs) if b not in singles]
     program.outputs = [*arrays, *singles]
-    with _lock:
-        blas = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps) and blas_available()
-        draft = emit(program, "symgraph_kernel", sizes, blas)
-        digest = hashlib.sha256(draft.encode()).hexdigest()[:16]
-        name = f"symgraph_{digest}_{compilations}"
-        text = draft.replace("symgraph_kernel", name)
-        kinds: list[Any] = []
-        for b in program.inputs:
-            dtype = from_dtype(b.dtype)
-            kinds.append(dtype if b.role == "scalar" else types.Array(dtype, ranks[b], "C", readonly=True))
-        kinds += [types.Array(from_dtype(b.dtype), a.ndim, "C", readonly=True) for b, a in program.constants]
-        kinds += [types.Array(from_dtype(b.dtype), ranks[b], "C") for b in arrays]
-        kinds.append(types.Array(types.int64, 1, "C"))
-        scalars = [from_dtype(b.dtype) for b in singles]
-        names = [f"x{k}" for k in range(len(kinds))]
-        namespace: dict[str, Any] = {"core": _intrinsic(name, text, scalars)}
-        joined = ", ".join(names)
-        exec(f"def {name}({joined}): return core(({joined},))", namespace)  # names are ours alone
-        dispatcher = njit([tuple(kinds)], nogil=True, error_model="numpy", no_cfunc_wrapper=True)(namespace[name])
-        entry = next(iter(dispatcher.overloads.values())).entry_point
+    products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps)
+    symbols = blas() if products else {}
+    with machine.lock:
+        text = emit(program, "core", sizes, bool(symbols)) + entry(program, "core")
+        code = machine.load(text, symbols)
         compilations += 1
-    return Kernel(entry, sizes, text, dispatcher)
+    return Kernel(_caller(code, program, singles), sizes, text, code)
+
+
+def _caller(code: machine.Code, program: Program, singles: Sequence[Buffer]) -> Callable[..., Any]:
+    """The function that passes Python's arguments on."""
+    function = _PROTOTYPE(code.address(ENTRY))
+    dtypes = [b.dtype if b.role == "scalar" else None for b in program.inputs]
+    dtypes += [None] * (len(program.constants) + len(program.outputs) - len(singles))
+    kinds = [b.dtype for b in singles]
+
+    def call(*arguments: Any) -> tuple[Any, ...]:
+        *given, sizes = arguments
+        arrays = [a if d is None else np.array(a, d) for a, d in zip(given, dtypes, strict=True)]
+        numbers = [np.zeros(8, np.uint8).view(d) for d in kinds]
+        pointers = np.array([a.ctypes.data for a in (*arrays, *numbers)], np.uintp)
+        status = function(pointers.ctypes.data, sizes.ctypes.data, None)
+        return status, *(number[0] for number in numbers)
+
+    call.code = code  # type: ignore[attr-defined]  # which lives as long as it can be called
+    return call
 
 
 def assembly(kernel: Kernel) -> str:
     """The kernel's machine code as text."""
-    return "\n".join(kernel.dispatcher.inspect_asm().values())
+    return machine.assembly(kernel.llvm_ir)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from symgraph.dims import Size
 from symgraph.errors import CompileError, DTypeError, SymgraphError
 from symgraph.expr import Expr, as_expr, format_expr, to_table, toposort
 from symgraph.ops import elementwise as ew
+
 
 class Variant:
     """One kernel, and what it was made from.

@@ -1,4 +1,4 @@
-"""The command line: ``python -m symgraph demo``, ``python -m symgraph operations``."""
+"""The command line: ``python -m symgraph demo``, ``operations``, ``cache``."""
 
 from __future__ import annotations
 
@@ -51,6 +51,24 @@ def _operations(args: argparse.Namespace) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _cache_info(args: argparse.Namespace) -> None:
+    from compiler import cache
+
+    info = cache.info()
+    if info.folder is None:
+        print("no kernels are kept: SYMGRAPH_CACHE_SIZE is 0, or there is no home folder")
+        return
+    kernels = f"{info.kernels} kernel{'' if info.kernels == 1 else 's'}"
+    print(f"{info.folder}: {kernels}, {info.size / 1e6:.1f} of {info.limit / 1e6:g} MB")
+
+
+def _cache_clear(args: argparse.Namespace) -> None:
+    from compiler import cache
+
+    count = cache.clear()
+    print(f"removed {count} kernel{'' if count == 1 else 's'}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m symgraph", description="Symbolic graphs over NumPy, compiled.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -69,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         "operations", help="list the operations", description="List the operations: one row each."
     )
     operations.set_defaults(run=_operations)
+
+    kept = commands.add_parser("cache", help="kernels kept on disk", description="Kernels kept on disk.")
+    actions = kept.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    actions.add_parser("info", help="where they are, and how many").set_defaults(run=_cache_info)
+    actions.add_parser("clear", help="remove them").set_defaults(run=_cache_clear)
     return parser
 
 

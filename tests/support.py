@@ -11,7 +11,7 @@ import numpy as np
 import symgraph as sg
 from compiler import emit_python, interpret, runtime
 from compiler.arguments import convert, size_values
-from compiler.function import VALUE, Way
+from compiler.dispatch import VALUE, Way
 from compiler.program import Program
 from compiler.variant import Variant
 from symgraph import dims
@@ -235,7 +235,7 @@ def run_text(function: Any, values: Mapping[str, Any]) -> Any:
     arguments = [convert(node, values[node.name]) for node in function.inputs]
     text.values = size_values(function.inputs, values)
     bound = variant.bind(text.values)
-    plan = function._described(Way(VALUE, False), (), bound, function.inputs, arguments)
+    plan = function.dispatch.describe(Way(VALUE, False), (), bound, function.inputs, arguments)
     result = runtime.load().run(plan, arguments, lambda: arguments)
     if text.error is not None:
         raise text.error

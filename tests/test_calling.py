@@ -18,11 +18,11 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+from support import KERNEL
 
 import compiler.kernel
 import symgraph as sg
 from compiler.variant import Variant
-from support import KERNEL
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -472,13 +472,13 @@ def test_nothing_is_compiled_before_the_first_call() -> None:
 
 
 def test_many_shapes_are_forgotten_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compiler.function._REMEMBERED", 4)
+    monkeypatch.setattr("compiler.dispatch._REMEMBERED", 4)
     g = sg.compile(x + 1)
     with Counter() as counter:
         for size in [*range(2, 20), *range(2, 20)]:
             same(g(x=np.ones(size)), np.full(size, 2.0))
     assert counter.count == 1
-    assert [len(plans) <= 4 for plans in g._prepared.values()] == [True]
+    assert [len(plans) <= 4 for plans in g.dispatch.plans.values()] == [True]
 
 
 def test_declared_sizes() -> None:

@@ -7,12 +7,10 @@ Reading order: builder (the language it is written in), layout, call, results, m
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from compiler import machine
 from compiler.runtime import call, capi, fallback, layout, memory, results, threads
@@ -150,7 +148,8 @@ def _symbols() -> dict[str, int]:
     """The addresses of what the runtime calls in Python and in NumPy."""
     found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in call.IMPORTS}
     get = capi.function("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
-    functions = ctypes.cast(get(np._core._multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    table = importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API
+    functions = ctypes.cast(get(table, None), ctypes.POINTER(ctypes.c_void_p))
     for name, place in (
         ("PyArray_Type", 2),
         ("PyArray_NewFromDescr", layout.NEW_FROM_DESCR),
@@ -161,7 +160,6 @@ def _symbols() -> dict[str, int]:
     return found
 
 
-_lock = threading.Lock()
 _loaded: Runtime | None = None
 
 
@@ -169,7 +167,7 @@ def load() -> Runtime:
     """The runtime of this process."""
     global _loaded
     if _loaded is None:
-        with _lock:
+        with machine.lock:  # a process is not forked meanwhile
             if _loaded is None:
                 _loaded = Runtime()
     return _loaded

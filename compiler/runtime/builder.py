@@ -269,7 +269,9 @@ class Module:
         self._parts.append(f"@{name} = global {kind} zeroinitializer, align {align}")
 
     @contextmanager
-    def function(self, result: str, name: str, *parameters: tuple[str, str], attributes: str = "") -> Iterator[Function]:
+    def function(
+        self, result: str, name: str, *parameters: tuple[str, str], attributes: str = ""
+    ) -> Iterator[Function]:
         """Write a function."""
         function = Function(result, name, parameters, attributes)
         yield function

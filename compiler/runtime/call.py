@@ -33,8 +33,8 @@ MISFIT = 1
 
 def write(m: Module) -> None:
     """The functions ``call`` (the entry from Python) and ``attempt`` (one plan)."""
-    for name, (result, *parameters) in IMPORTS.items():
-        m.declare(result, name, *parameters)
+    for name, (kind, *kinds) in IMPORTS.items():
+        m.declare(kind, name, *kinds)
     m.declare("ptr", "PyArray_NewFromDescr", "ptr", "ptr", "i32", "ptr", "ptr", "ptr", "i32", "ptr")
     m.declare("ptr", "PyArray_Scalar", "ptr", "ptr", "ptr")
     m.declare("ptr", "PyDataMem_SetHandler", "ptr")
@@ -210,7 +210,10 @@ def _read(f: Function, record: Value, value: Value, pointers: Value, slots: Valu
 
 def _run(f: Function, table: Value, pointers: Value) -> Value:
     """Run the kernel; its status."""
-    kernel, given = table.item(at.KERNEL, "ptr"), (pointers, table.item(at.SIZES, "ptr"), table.item(at.PARALLEL, "ptr"))
+    kernel, given = (
+        table.item(at.KERNEL, "ptr"),
+        (pointers, table.item(at.SIZES, "ptr"), table.item(at.PARALLEL, "ptr")),
+    )
     status = f.variable("i64", 0)
     thread = f.variable("ptr", 0)
     long = table.item(at.LONG).is_not(0)

@@ -52,7 +52,8 @@ def _read(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Arr
 
 
 def _as_array(wanted: Argument, value: Any) -> Array | None:
-    if type(value) is not wanted.type:
+    kind: Any = type(value)  # mypy would narrow the value by it
+    if kind is not wanted.type:
         return None
     if wanted.type is np.ndarray:
         flags = value.flags

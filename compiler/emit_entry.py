@@ -1,0 +1,38 @@
+"""The function that a kernel's module exports, as LLVM IR text: one signature for all kernels.
+
+    i64 symgraph_kernel(ptr arguments, ptr sizes, ptr parallel)
+
+`arguments` holds a pointer for each input, each constant and each output. A number lies behind its pointer as it lies
+in arrays (a bool is a byte); an output of one element is a slot of eight bytes. `sizes` are int64. `parallel` is a
+function ``void parallel(ptr body, ptr closure, i64 chunks)`` that calls ``void body(ptr closure, i64 chunk)`` for each
+chunk.
+The result is 0, or the number of the first failed check, or -1 where memory ran out.
+"""
+
+from __future__ import annotations
+
+from compiler.emit_scalar import memory_type, register_type
+from compiler.program import Program
+
+ENTRY = "symgraph_kernel"
+
+
+def entry(program: Program, core: str) -> str:
+    """The text of the exported function, which unpacks the arguments and calls the function named `core`."""
+    lines: list[str] = []
+    operands: list[str] = []
+    buffers = [*program.inputs, *(b for b, _ in program.constants), *dict.fromkeys(program.outputs)]
+    for k, buffer in enumerate(buffers):
+        lines.append(f"%at{k} = getelementptr inbounds ptr, ptr %arguments, i64 {k}")
+        lines.append(f"%p{k} = load ptr, ptr %at{k}")
+        if buffer.role != "scalar":
+            operands.append(f"ptr %p{k}")
+            continue
+        lines.append(f"%x{k} = load {memory_type(buffer.dtype)}, ptr %p{k}")
+        if buffer.dtype.kind == "b":
+            lines.append(f"%b{k} = icmp ne i8 %x{k}, 0")
+        operands.append(f"{register_type(buffer.dtype)} %{'b' if buffer.dtype.kind == 'b' else 'x'}{k}")
+    lines.append(f"%status = call i64 @{core}({', '.join([*operands, 'ptr %sizes'])})")
+    lines.append("ret i64 %status")
+    body = "\n".join(f"  {line}" for line in lines)
+    return f"\ndefine i64 @{ENTRY}(ptr %arguments, ptr %sizes, ptr %parallel) nounwind {{\n{body}\n}}\n"

@@ -1,0 +1,196 @@
+"""LLVM: from the text of a module to machine code in this process, or from an object kept on disk.
+
+LLVM is used through llvmlite's binding alone, under one lock. Each piece of code is a library of its own, so names of
+functions never clash, and it is freed with the last reference to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+import symgraph
+from compiler import cache as disk
+
+PIPELINE = 1
+"""The version of what is done to a module; another one makes kernels on disk unknown."""
+
+_LIBRARIES = 32
+"""How many libraries an instance of the linker takes. It never forgets one (12 kB each), so it is left behind then, and
+freed with the last of them."""
+
+lock = threading.RLock()
+"""Held while LLVM works. A process is forked while it is free, or the child could never compile."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+compilations = 0
+"""How many modules this process has compiled; those found on disk do not count."""
+
+
+@cache
+def _host() -> tuple[Any, str, str]:
+    """The target, the name of this processor, and what it can do."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+_ELSEWHERE = os.name == "nt"
+"""Whether LLVM's newer linker does not know the platform; the older one wants code that reaches any address."""
+
+
+@cache
+def _target(quick: bool) -> Any:
+    target, cpu, features = _host()
+    # the newer linker lays code and constants side by side, so they reach each other by short distances
+    reloc, model = ("static", "jitdefault") if _ELSEWHERE else ("pic", "small")
+    level = 0 if quick else 2
+    return target.create_target_machine(cpu, features, opt=level, reloc=reloc, codemodel=model, jit=True)
+
+
+def _optimise(module: Any, target: Any) -> None:
+    """Run the passes: what clang runs at -O2."""
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def _compiled(text: str, quick: bool, emit: str) -> Any:
+    """The module, optimised, in the form that the method `emit` of the target machine gives."""
+    with lock, llvm.create_context() as context, llvm.parse_assembly(text, context) as module:
+        module.verify()
+        target = _target(quick)
+        module.triple = target.triple
+        module.data_layout = str(target.target_data)
+        if not quick:
+            _optimise(module, target)
+        return getattr(target, emit)(module)
+
+
+def compile_object(text: str, *, quick: bool = False) -> bytes:
+    """Compile a module.
+
+    Args:
+        text: LLVM IR.
+        quick: do not optimise; for huge functions without loops.
+
+    Returns:
+        bytes: object code for this machine.
+
+    Raises:
+        RuntimeError: the text is no valid LLVM IR.
+
+    >>> len(compile_object("define i64 @seven() { ret i64 7 }")) > 0
+    True
+    """
+    global compilations
+    code: bytes = _compiled(text, quick, "emit_object")
+    compilations += 1
+    return code
+
+
+def assembly(text: str, *, quick: bool = False) -> str:
+    """The machine code of a module as text; arguments and exceptions are those of `compile_object`.
+
+    >>> "seven" in assembly("define i64 @seven() { ret i64 7 }")
+    True
+    """
+    code: str = _compiled(text, quick, "emit_assembly")
+    return code
+
+
+class _Linker:
+    """An instance of LLVM's just-in-time linker, which lives as long as what it linked."""
+
+    current: _Linker | None = None
+
+    def __init__(self) -> None:
+        self.engine = llvm.create_lljit_compiler(_target(False), use_jit_link=not _ELSEWHERE, suppress_errors=True)
+        self.libraries = 0
+
+    @classmethod
+    def link(cls, code: bytes, exports: list[str], symbols: Mapping[str, int]) -> tuple[_Linker, Any]:
+        """A new library, and the linker that must outlive it."""
+        self = cls.current
+        if self is None or self.libraries == _LIBRARIES:
+            self = cls.current = _Linker()
+        self.libraries += 1
+        builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+        for name, address in symbols.items():
+            builder.import_symbol(name, address)
+        for name in exports:
+            builder.export_symbol(name)
+        return self, builder.link(self.engine, f"library{self.libraries}")
+
+
+class Code:
+    """Machine code in this process; it is freed with the last reference to this object.
+
+    >>> import ctypes
+    >>> code = load("define i64 @seven() { ret i64 7 }")
+    >>> ctypes.CFUNCTYPE(ctypes.c_int64)(code.address("seven"))()
+    7
+    """
+
+    def __init__(self, code: bytes, exports: list[str], symbols: Mapping[str, int]) -> None:
+        with lock:
+            self._linker, self._library = _Linker.link(code, exports, symbols)
+
+    def address(self, name: str) -> int:
+        """Where a function starts that the module's text defines and does not keep internal.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        address: int = self._library[name]
+        return address
+
+    def __del__(self) -> None:
+        # `lock` is None when the interpreter takes its modules apart; the process's end frees all there is
+        if lock is not None and hasattr(self, "_library"):
+            with lock:
+                self._library.close()
+                del self._library, self._linker
+
+
+_DEFINED = re.compile(r"\ndefine (?!internal |private |linkonce)[^@\n]*@([\w.$-]+)\(")
+
+
+def _key(text: str, quick: bool) -> bytes:
+    """A digest of all that object code depends on."""
+    target, cpu, features = _host()
+    facts = (PIPELINE, quick, target.triple, sys.maxsize, cpu, features)
+    versions = (symgraph.__version__, llvmlite.__version__, llvm.llvm_version_info)
+    return hashlib.sha256(f"{facts} {versions}\n{text}".encode()).digest()
+
+
+def load(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = False) -> Code:
+    """The machine code of a module: from the cache on disk, else compiled and kept there.
+
+    Args:
+        text: LLVM IR. It may use the functions of the C library and of the library for mathematics.
+        symbols: the addresses of other functions that it uses. They are no part of what is kept on disk.
+        quick: do not optimise; for huge functions without loops.
+
+    Raises:
+        RuntimeError: the text is no valid LLVM IR, or it uses a function that is not there.
+    """
+    key = _key(text, quick)
+    code = disk.get(key)
+    if code is None:
+        code = compile_object(text, quick=quick)
+        disk.put(key, code)
+    return Code(code, _DEFINED.findall(f"\n{text}"), symbols or {})
