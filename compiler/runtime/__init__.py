@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from compiler import machine
 from compiler.runtime import call, capi, fallback, layout, memory, results, threads
 from compiler.runtime.builder import Module
@@ -22,6 +24,7 @@ Caller = Callable[..., Any]
 
 _EXPORTS = (
     "call",
+    "probe",
     "parallel",
     "threads_reset",
     "threads_set",
@@ -63,6 +66,7 @@ class Runtime:
     Attributes:
         addresses: where its functions and variables are.
         native: whether calls are answered by native code; else by Python.
+        threads: how many work on one job.
     """
 
     def __init__(self) -> None:
@@ -72,7 +76,8 @@ class Runtime:
         # Arrays with the pool's memory and threads outlive every module of Python: the code is never unloaded.
         capi.keep(self._code)
         self._run("threads_reset")
-        if layout.expected():
+        self.set_threads(threads.default_count())
+        if layout.expected() and layout.verified():
             definition = capi.keep(_MethodDef(b"call", self.addresses["call"], _FASTCALL_KEYWORDS, None))
             self._definition = ctypes.addressof(definition)
             pointer, thing = ctypes.c_void_p, ctypes.py_object
@@ -127,9 +132,10 @@ class Runtime:
         names = (a.name for a in plan[1].arguments)
         return self.caller([misfit, plan])(**dict(zip(names, values, strict=True)))
 
-    def set_threads(self, count: int, cores: int) -> None:
-        """How many threads work on one job, of how many cores."""
-        self._run("threads_set", count, threads.SPIN if count <= cores else 0)
+    def set_threads(self, count: int) -> None:
+        """How many threads work on one job."""
+        self.threads = count
+        self._run("threads_set", count, threads.SPIN if count <= threads.cores() else 0)
 
     def pooled(self) -> int:
         """The bytes that the pool of memory holds for later."""
@@ -140,8 +146,44 @@ class Runtime:
         self._run("pool_drain")
 
     def _works(self) -> bool:
-        """Whether the native call reads and makes objects as Python does: tried on each kind, once per process."""
-        return True
+        """Whether the native call takes and makes objects as Python does: one call with an argument of each kind."""
+        array = np.array([3.5])
+        given = {"x": 1.5, "n": -7, "y": np.float64(2.5), "k": np.int64(9), "a": array, "t": True, "s": 0.5}
+        wanted = dict.fromkeys(given, None) | {"s": np.dtype("f4"), "t": np.dtype("?")}
+        arguments = [argument(name, value, wanted[name]) for name, value in given.items()]
+        double, whole = np.dtype("f8"), np.dtype("i8")
+        numbers = [double, whole, double, whole, np.dtype("?"), np.dtype("f4")]
+        # the kernel's outputs follow its arguments, so the array comes first
+        arguments.insert(0, arguments.pop(4))
+        codes = [layout.SINGLETON if d.kind == "b" else layout.NUMBER for d in numbers]
+        results = [Result(layout.NEW, double, (1,), 0)]
+        results += [Result(code, d, (), k) for k, (code, d) in enumerate(zip(codes, numbers, strict=True), 1)]
+
+        def fail(status: int) -> None:
+            raise ArithmeticError(status)
+
+        names = tuple(a.name for a in arguments)
+        answers = []
+        for status in (0, 3):
+            sizes = np.array([len(arguments), status], np.int64)
+            bound = Bound(self.addresses["probe"], sizes, [], 1, numbers, results[1:] + results[:1], fail, True)
+            made = self.plan(Call(bound, arguments, len(names), len(names) - 1, tuple, names[:1]))
+            call = self.caller([lambda **_: "misfit", made])
+            try:
+                answers += [call(**given), call(**given | {"n": 2**70}), call(**given | {"a": np.array([1, 2])})]
+            except ArithmeticError as error:
+                answers.append(error.args)
+        (values, gradients), *rest = answers
+        expected = (np.float64(1.5), np.int64(-7), np.float64(2.5), np.int64(9), np.True_, np.float32(0.5))
+        return (
+            rest == ["misfit", "misfit", (3,)]
+            and values == expected
+            and [type(v) for v in values] == [type(v) for v in expected]
+            and list(gradients) == ["a"]
+            and gradients["a"].tolist() == [3.5]
+            and gradients["a"] is not array
+            and gradients["a"].flags.owndata
+        )
 
 
 def _symbols() -> dict[str, int]:

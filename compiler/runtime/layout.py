@@ -6,8 +6,10 @@ what Python says, so that an interpreter that differs is served by the caller in
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import sysconfig
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,30 @@ def expected() -> bool:
         and not sysconfig.get_config_var("Py_GIL_DISABLED")
         and object.__basicsize__ == 16
         and float.__basicsize__ == np.float64.__basicsize__ == 24
+    )
+
+
+def verified() -> bool:
+    """Whether the offsets above hold: what they give of some objects is compared with what Python says of them."""
+
+    def word(thing: Any, offset: int, kind: Any = ctypes.c_int64) -> Any:
+        return kind.from_address(id(thing) + offset).value
+
+    numbers = [ctypes.c_double.from_address(id(v) + VALUE).value for v in (2.5, np.float64(2.5))]
+    numbers += [ctypes.c_float.from_address(id(v) + VALUE).value for v in (np.float32(2.5),)]
+    pair, items = ("a", "b"), ["a", "b", "c"]
+    array = np.arange(12.0).reshape(3, 4)
+    shape = ctypes.POINTER(ctypes.c_int64).from_address(id(array) + ARRAY_SHAPE)
+    flags = CONTIGUOUS_AND_ALIGNED
+    return (
+        numbers == [2.5, 2.5, 2.5]
+        and (word(pair, TYPE), word(pair, LENGTH), word(pair, TUPLE_ITEMS)) == (id(tuple), 2, id(pair[0]))
+        and (word(items, LENGTH), ctypes.c_int64.from_address(word(items, LIST_ITEMS) + 16).value) == (3, id(items[2]))
+        and word(array, ARRAY_DATA) == array.ctypes.data
+        and (word(array, ARRAY_RANK, ctypes.c_int32), shape[0], shape[1]) == (2, 3, 4)
+        and word(array, ARRAY_DTYPE) == id(array.dtype)
+        and word(array, ARRAY_FLAGS, ctypes.c_int32) & flags == flags
+        and word(array.T, ARRAY_FLAGS, ctypes.c_int32) & flags != flags
     )
 
 

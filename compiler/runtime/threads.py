@@ -32,6 +32,20 @@ _MONOTONIC = 6 if sys.platform == "darwin" else 1
 _HALF = 0xFFFFFFFF
 
 
+def cores() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_count() -> int:
+    """The number of threads where the user chose none: the processors, or fewer if NUMBA_NUM_THREADS says so."""
+    wanted = os.environ.get("NUMBA_NUM_THREADS", "")
+    most = cores()
+    return min(int(wanted), most) if wanted.isdecimal() and int(wanted) > 0 else most
+
+
 def write(m: Module) -> None:
     """The functions ``parallel``, ``threads_reset`` and what they need."""
     machine = platform.machine().lower()
@@ -186,9 +200,9 @@ def _write_parallel(m: Module) -> None:
             done.publish(0)
             ticket.publish((((ticket.load() >> 32) + 1) << 32) | chunks)
             with f.when(f.symbol("sleepers").look() > 0):
-                f.call("i32", "pthread_mutex_lock", f.symbol("mutex"))
-                f.call("i32", "pthread_cond_broadcast", f.symbol("wake"))
+                f.call("i32", "pthread_mutex_lock", f.symbol("mutex"))  # so that all of them wait
                 f.call("i32", "pthread_mutex_unlock", f.symbol("mutex"))
+                f.call("i32", "pthread_cond_broadcast", f.symbol("wake"))
             done.atomic("add", f.call("i64", "take"))
             turns = f.variable("i64", 0)
             with f.forever():
