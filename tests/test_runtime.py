@@ -176,6 +176,12 @@ def test_keywords_wrong_missing_twice(caller: str) -> None:
     with pytest.raises(TypeError, match="keywords"):
         keywords(1.0, 2.0)
     assert f(**{"".join("a"): 1.0, "".join(["b"]): 2.0}) == -1.0  # names that are not interned
+    p, q = (sg.placeholder("-".join(parts).replace("-", "")) for parts in ("ab", "cd"))
+    joined = sg.compile(p - q)
+    joined(ab=1.0, cd=2.0)
+    calls = asked(joined)
+    assert joined(ab=1.0, cd=2.0) == -1.0
+    assert calls == []
     many = sg.compile(sum(sg.placeholder(f"p{k}") for k in range(50)))
     values = {f"p{k}": float(k) for k in range(50)}
     for _ in range(3):

@@ -7,6 +7,7 @@ a tuple that both callers take: the table that the native one reads, and the des
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -99,6 +100,8 @@ _NUMBERS: dict[type, np.dtype[Any]] = {float: np.dtype("f8"), int: np.dtype("i8"
 
 def argument(name: str, value: Any, wanted: np.dtype[Any] | None) -> Argument:
     """What a plan says of a readable value."""
+    if type(name) is str:
+        name = sys.intern(name)  # as the names of keywords are, so that they are compared by identity
     kind = type(value)
     if kind in _NUMBERS:
         return Argument(name, kind, None, (), wanted or _NUMBERS[kind])

@@ -23,6 +23,9 @@ POSIX = os.name == "posix"
 SPIN = 30_000
 """Nanoseconds for which a thread looks out for the next job before it sleeps."""
 
+MANY = 16
+"""Chunks from which one of them is little of the whole."""
+
 ROOM = 256
 """Bytes for the system's own types (mutex, condition, attributes, set of signals); each needs at most half of it."""
 
@@ -67,14 +70,15 @@ def write(m: Module) -> None:
 
 
 def _write_take(m: Module) -> None:
-    with m.function("i64", "take") as f:
-        # work on the open job until no chunk is left; how many were done
+    with m.function("i64", "take", ("i64", "most")) as f:
+        # work on the open job until no chunk is left, or so many are done; how many were
+        (most,) = f.parameters
         ticket, job = f.symbol("ticket"), f.symbol("job")
         mine = f.variable("i64", 0)
         with f.forever():
             seen = ticket.look()
             left = seen & _HALF
-            f.leave(left.is_(0))
+            f.leave(left.is_(0) | mine.get().is_(most))
             body, closure = job.look("ptr", "acquire"), job.at(8).look("ptr", "acquire")
             chunks = job.at(16).look("i64", "acquire")
             with f.when(ticket.swap_if(seen, seen - 1)):
@@ -119,7 +123,7 @@ def _write_workers(m: Module) -> None:
         mutex, wake, sleepers = f.symbol("mutex"), f.symbol("wake"), f.symbol("sleepers")
         with f.forever():
             with f.when(_may_work(f, index)):
-                mine = f.call("i64", "take")
+                mine = f.call("i64", "take", -1)
                 f.symbol("done").atomic("add", mine)
             end = f.call("i64", "nanoseconds") + f.symbol("threads_spin").look()
             with f.forever():
@@ -199,17 +203,26 @@ def _write_parallel(m: Module) -> None:
             job.at(16).publish(chunks, "i64", "release")
             done.publish(0)
             ticket.publish((((ticket.load() >> 32) + 1) << 32) | chunks)
+            mine = f.variable("i64", 0)
             with f.when(f.symbol("sleepers").look() > 0):
-                f.call("i32", "pthread_mutex_lock", f.symbol("mutex"))  # so that all of them wait
-                f.call("i32", "pthread_mutex_unlock", f.symbol("mutex"))
-                f.call("i32", "pthread_cond_broadcast", f.symbol("wake"))
-            done.atomic("add", f.call("i64", "take"))
+                # To wake threads takes time, and they may take this one's processor. So it does one of many chunks
+                # first, and wakes them only if the others would take longer than they might have looked out for them.
+                start = f.variable("i64", 0)
+                with f.when(chunks >= MANY):
+                    start.set(f.call("i64", "nanoseconds"))
+                    mine.set(f.call("i64", "take", 1))
+                    start.set(f.call("i64", "nanoseconds") - start.get())
+                with f.when((chunks < MANY) | (start.get() * chunks > SPIN)):
+                    f.call("i32", "pthread_mutex_lock", f.symbol("mutex"))  # so that all of them wait
+                    f.call("i32", "pthread_mutex_unlock", f.symbol("mutex"))
+                    f.call("i32", "pthread_cond_broadcast", f.symbol("wake"))
+            done.atomic("add", mine.get() + f.call("i64", "take", -1))
             turns = f.variable("i64", 0)
             with f.forever():
                 f.leave(done.look().is_(chunks))
                 f.call("void", "pause")
                 turns.set(turns.get() + 1)
-                with f.when(turns.get() > 1000):  # a thread may wait for this core
+                with f.when(turns.get() > 4000):  # a thread may wait for this core
                     f.call("i32", "sched_yield")
         busy.publish(0)
         f.give()
