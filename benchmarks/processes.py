@@ -37,7 +37,7 @@ def fresh_settings() -> Iterator[None]:
             os.environ.pop(name, None)
         os.environ["PYTENSOR_FLAGS"] = f"base_compiledir={Path(folder) / 'pytensor'}"
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "torch")
-        os.environ["SYMGRAPH_CACHE_DIR"] = str(Path(folder) / "symgraph")
+        os.environ["SYMGRAPH_CACHE_SIZE"] = "0"
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """The compiler: from expressions to kernels. Reading order: graph, interpret, specialise, passes, layout, schedule,
-program, emit_llvm, emit_python, kernel, runtime, variant, arguments, dispatch, function."""
+program, emit_llvm, emit_entry, emit_python, machine, cache, kernel, runtime, variant, arguments, dispatch, function,
+numba_door."""
 
 from compiler.function import Function, compile
 from compiler.graph import Graph

@@ -13,6 +13,7 @@ import stat
 import struct
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +33,11 @@ _TOUCH = 600.0
 
 
 class Info(NamedTuple):
-    """The folder (None where there is no cache), the kernels in it, their bytes, and the bytes it may hold."""
+    """The folder (None where there is no cache), whether it is used (not where others may write into it), the kernels
+    in it, their bytes, and the bytes it may hold."""
 
     folder: Path | None
+    used: bool
     kernels: int
     size: int
     limit: int
@@ -105,7 +108,8 @@ def get(key: bytes) -> bytes | None:
             if hashlib.sha256(payload).digest() != checksum:
                 return None
             if time.time() - status.st_mtime > _TOUCH and os.utime in os.supports_fd:
-                os.utime(file.fileno())  # used lately, so evicted late
+                with suppress(OSError):  # a disk that is read only serves as well
+                    os.utime(file.fileno())  # used lately, so evicted late
             return payload
     except (OSError, MemoryError):
         return None
@@ -176,14 +180,13 @@ def _remove(path: Path) -> bool:
 
 def info() -> Info:
     """What the cache holds."""
-    place = _usable()
+    place = folder() if limit() else None
+    trusted = _usable()
     found = []
-    if place is not None:
-        try:
-            found = [status.st_size for path, status in _files(place) if path.suffix == ".kernel"]
-        except OSError:
-            place = None
-    return Info(folder() if limit() else None, len(found), sum(found), limit())
+    with suppress(OSError):
+        found = [status.st_size for path, status in _files(trusted) if path.suffix == ".kernel"] if trusted else []
+    missing = place is not None and not os.path.lexists(place)  # it is made when it is needed
+    return Info(place, missing or trusted is not None, len(found), sum(found), limit())
 
 
 def clear() -> int:

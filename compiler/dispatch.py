@@ -59,7 +59,12 @@ class Kernels:
         self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
 
     def bind(self, values: Sequence[Any]) -> Bound:
-        """Check converted arguments, and find the kernel for arguments of their types and shapes.
+        """Check converted arguments, and bind the kernel for their types and shapes to their sizes."""
+        variant, sizes = self.find(values)
+        return variant.bind(sizes)
+
+    def find(self, values: Sequence[Any]) -> tuple[Variant, dict[str, int]]:
+        """Check converted arguments, and find the kernel for their types and shapes; and their sizes.
 
         Raises:
             SymgraphError: they do not fit the placeholders, or do not go together.
@@ -77,7 +82,7 @@ class Kernels:
                 variant = self.variant(exact)
             except SymgraphError:
                 raise requirement_error(failed, sizes) from None
-        return variant.bind(sizes)
+        return variant, sizes
 
     def variant(self, kinds: tuple[ArgumentType, ...]) -> Variant:
         """The kernel for these argument types, compiled if it is new."""
@@ -140,6 +145,11 @@ class Dispatch:
         state = State([partial(self._call, what)])
         self._states[what] = weakref.ref(state)
         return runtime.load().caller(state)
+
+    def find(self, way: Way, values: Sequence[Any]) -> Variant:
+        """The kernel for converted arguments."""
+        names = () if way.what == VALUE else self._differentiated(values)
+        return self.kernels_for(way, names).find(values)[0]
 
     def _call(self, what: str, /, *args: Any, **kwargs: Any) -> Any:
         """A call for which there is no plan at hand, or whose arguments are to be converted."""

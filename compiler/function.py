@@ -113,6 +113,40 @@ class Function:
         both: tuple[Any, dict[str, Any]] = self._open(BOTH)(*args, **kwargs)
         return both
 
+    def njit(self, *examples: Any, what: str = "value") -> Any:
+        """A function for loops that Numba compiles: the kernel, to be called in ``@numba.njit`` functions.
+
+        Args:
+            examples: an argument for each placeholder, in their order (by name, or as in `inputs`); only its dtype, its
+                rank and which of its sizes are 1 matter.
+            what: "value", "grad" or "value_and_grad".
+
+        Returns:
+            a function of as many positional arguments. It returns the value, or a tuple: the values of all outputs
+            where there are several, the gradients by the order of the placeholders, or first those and then these.
+
+        Raises:
+            ArgumentError: there are more or fewer examples than placeholders, or `what` is something else.
+            InputError: an example does not fit its placeholder.
+
+        >>> import numba, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> step = sg.compile(x**2 - 2).njit(1.0, what="value_and_grad")
+        >>> @numba.njit
+        ... def root(x):
+        ...     for _ in range(10):
+        ...         value, slope = step(x)
+        ...         x -= value / slope
+        ...     return x
+        >>> round(root(1.0), 6)
+        1.414214
+        """
+        from compiler import numba_door  # which takes Numba's import, a quarter of a second
+
+        if what not in (VALUE, GRAD, BOTH):
+            raise ArgumentError(f"njit: what must be 'value', 'grad' or 'value_and_grad', got {what!r:.80}")
+        return numba_door.njit(self, examples, what)
+
     # looking inside
 
     @property
@@ -128,6 +162,10 @@ class Function:
             for v in list(plan.variants.values())
         ]
         return found or [(VALUE, self.dispatch.kernels_for(Way(VALUE, False), ()).variant(_assumed(self.inputs)))]
+
+    def variant_for(self, what: str, values: Sequence[Any]) -> Variant:
+        """The kernel for "value", "grad" or "value_and_grad" of converted arguments."""
+        return self.dispatch.find(Way(what, False), values)
 
     def variant_with_grad(self) -> Variant:
         """A kernel for value and gradients: one compiled before, or for float64 numbers where types are open."""

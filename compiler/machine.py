@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -158,9 +158,9 @@ class Code:
         address: int = self._library[name]
         return address
 
-    def __del__(self) -> None:
-        # `lock` is None when the interpreter takes its modules apart; the process's end frees all there is
-        if lock is not None and hasattr(self, "_library"):
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # at the end of the process a thread that is gone may hold the lock, and all is freed anyway
+        if not ending() and hasattr(self, "_library"):
             with lock:
                 self._library.close()
                 del self._library, self._linker

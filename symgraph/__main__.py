@@ -60,6 +60,8 @@ def _cache_info(args: argparse.Namespace) -> None:
         return
     kernels = f"{info.kernels} kernel{'' if info.kernels == 1 else 's'}"
     print(f"{info.folder}: {kernels}, {info.size / 1e6:.1f} of {info.limit / 1e6:g} MB")
+    if not info.used:
+        print("it is not used: it is no folder, belongs to another user, or others may write into it")
 
 
 def _cache_clear(args: argparse.Namespace) -> None:

@@ -38,7 +38,7 @@ class Call:
         return f"{self.function}({', '.join(map(str, self.args))})"
 
 
-_FUNCTIONS: dict[str, Callable[..., int]] = {
+FUNCTIONS: dict[str, Callable[..., int]] = {
     "max": max,
     "min": min,
     "floordiv": lambda a, b: a // b if b else 0,
@@ -146,7 +146,7 @@ def _combine(left: Size, right: Size, sign: int) -> Size:
 def call(function: str, *args: Size) -> Size:
     """A size function applied; folded where the arguments are ints."""
     if all(isinstance(a, int) for a in args):
-        return _FUNCTIONS[function](*args)
+        return FUNCTIONS[function](*args)
     return Dim((((Call(function, args),), 1),))
 
 
@@ -241,7 +241,7 @@ def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
             if isinstance(factor, Atom):
                 value *= sizes[factor.name]
             else:
-                value *= _FUNCTIONS[factor.function](*(evaluate(a, sizes) for a in factor.args))
+                value *= FUNCTIONS[factor.function](*(evaluate(a, sizes) for a in factor.args))
         total += value
     return total
 

@@ -98,6 +98,15 @@ def test_importing_symgraph_leaves_out(absent: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+def test_kernels_need_neither_numba_nor_networkx() -> None:
+    code = (
+        "import sys, symgraph as sg\n"
+        "x = sg.placeholder('x'); assert sg.compile(x * x).grad(x=3.0) == {'x': 6.0}\n"
+        "sys.exit('numba' in sys.modules or 'networkx' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_formulas_and_gradients_need_no_compiler() -> None:
     code = (
         "import sys, numpy as np, symgraph as sg\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import hashlib
 import os
 import random
@@ -9,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,8 +52,6 @@ def text(number: int) -> str:
 
 
 def number(code: machine.Code) -> int:
-    import ctypes
-
     return ctypes.CFUNCTYPE(ctypes.c_int64)(code.address("number"))()
 
 
@@ -79,15 +80,15 @@ def answer(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_second_process_compiles_nothing_and_imports_neither_numba_nor_networkx(folder: Path) -> None:
-    assert answer(child()) == "1 False False"
+    assert answer(child()) == "2 False False"  # a kernel, and the runtime
     assert answer(child()) == "0 False False"
-    assert len(list(folder.glob("*.kernel"))) == 1
+    assert len(list(folder.glob("*.kernel"))) == 2
 
 
 def test_eight_processes_at_once_are_right(folder: Path) -> None:
     for process in [child(5) for _ in range(8)]:
         answer(process)
-    assert len(list(folder.iterdir())) == 5  # and no half-written file is left
+    assert len(list(folder.iterdir())) == 6  # five kernels, the runtime, and no half-written file
     assert answer(child(5)) == "0 False False"
 
 
@@ -110,8 +111,6 @@ def test_kernels_depend_on_text_and_options(folder: Path) -> None:
 
 
 def test_addresses_are_no_part_of_what_is_kept(folder: Path) -> None:
-    import ctypes
-
     kind = ctypes.CFUNCTYPE(ctypes.c_int64)
     source = "declare i64 @outside()\ndefine i64 @number() {\n  %x = call i64 @outside()\n  ret i64 %x\n}\n"
     for wanted in (5, 6):
@@ -204,7 +203,7 @@ def test_a_folder_that_others_may_write_is_neither_read_nor_written(folder: Path
     assert cache.get(key("a")) is None
     cache.put(key("b"), b"payload")
     assert not path(folder, "b").exists()
-    assert (cache.info().kernels, cache.clear()) == (0, 0)
+    assert (cache.info().used, cache.info().kernels, cache.clear()) == (False, 0, 0)
     link = tmp_path / "link"
     link.symlink_to(folder)
     os.environ["SYMGRAPH_CACHE_DIR"] = str(link)
@@ -333,7 +332,7 @@ def test_nothing_larger_than_the_bound_is_kept_and_zero_turns_it_off(
     monkeypatch.setenv("SYMGRAPH_CACHE_SIZE", "0")
     cache.put(key("a"), b"payload")
     assert not folder.exists()
-    assert cache.info() == (None, 0, 0, 0)
+    assert cache.info() == (None, False, 0, 0, 0)
     for nonsense in ("much", "", "nan", "inf"):
         monkeypatch.setenv("SYMGRAPH_CACHE_SIZE", nonsense)
         assert cache.limit() == 256_000_000
@@ -366,6 +365,12 @@ def test_the_command_tells_and_clears(folder: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert str(folder) in out
     assert "3 kernels, 0.3 of 256 MB" in out
+    assert "not used" not in out
+    if os.name != "nt":
+        folder.chmod(0o777)
+        assert main(["cache", "info"]) == 0
+        assert "not used" in capsys.readouterr().out
+        folder.chmod(0o700)
     assert main(["cache", "clear"]) == 0
     assert "removed 3 kernels" in capsys.readouterr().out
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
@@ -404,6 +409,16 @@ def test_code_is_freed_with_its_last_reference(folder: Path) -> None:
         machine.load(large)
     assert resident() - before < 4e6  # 100 of them take 24 MB
     assert number(kept) == 4
+
+
+def test_a_dropped_function_frees_its_kernel(folder: Path) -> None:
+    function = sg.compile(sg.placeholder("x") * 3 + 11)
+    function(x=1.0)
+    code = weakref.ref(function.variants()[0][1].kernel.code)
+    assert code() is not None
+    del function
+    gc.collect()
+    assert code() is None
 
 
 def test_assembly_is_text() -> None:
