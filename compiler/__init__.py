@@ -1,8 +1,10 @@
 """The compiler: from expressions to kernels. Reading order: graph, interpret, specialise, passes, layout, schedule,
-program, emit_llvm, emit_entry, emit_python, machine, cache, kernel, variant, arguments, function, numba_door."""
+program, emit_llvm, emit_entry, emit_python, machine, cache, kernel, runtime, variant, arguments, dispatch, function,
+numba_door."""
 
 from compiler.function import Function, compile
 from compiler.graph import Graph
 from compiler.interpret import interpret
+from compiler.threads import get_num_threads, set_num_threads
 
-__all__ = ["Function", "Graph", "compile", "interpret"]
+__all__ = ["Function", "Graph", "compile", "get_num_threads", "interpret", "set_num_threads"]

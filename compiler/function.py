@@ -1,113 +1,36 @@
 """The compiled function: from keywords to answers.
 
-A call is looked up by the exact types and shapes of its arguments. The first call with new ones checks them and finds
-the kernel for their dtypes, ranks and axes of size 1; only if there is none yet is one compiled.
+A call is answered natively (compiler/runtime) where arguments of the same types and shapes were seen before. The first
+call with new ones checks them and finds the kernel for their dtypes, ranks and axes of size 1 (compiler/dispatch.py);
+only if there is none yet is one compiled.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import weakref
+from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler import emit_python, kernel
-from compiler.arguments import SUPPORTED, Signature, argument_type, convert, declared, dtype_of, key_of, size_values
+from compiler.arguments import SUPPORTED, Signature, declared
+from compiler.dispatch import BOTH, GRAD, VALUE, Dispatch, Way
 from compiler.graph import Graph
-from compiler.specialise import ArgumentType, requirement_error
-from compiler.variant import Run, Variant, compile_variant
-from symgraph import origin
-from symgraph.errors import ArgumentError, DTypeError, GradientError, SymgraphError
-from symgraph.expr import Expr, as_expr, from_table, placeholder, placeholders, to_table
-from symgraph.grad import check_differentiable, pullback
+from compiler.runtime import Caller
+from compiler.specialise import ArgumentType
+from compiler.variant import Variant
+from symgraph.errors import ArgumentError, DTypeError, SymgraphError
+from symgraph.expr import Expr, as_expr, from_table, placeholders, to_table
+from symgraph.grad import check_differentiable
 from symgraph.ops import array as ar
-from symgraph.tree import LEAF, flatten, unflatten
+from symgraph.tree import flatten, unflatten
 from symgraph.types import Opaque
 
 if TYPE_CHECKING:
     import networkx as nx
-
-_REMEMBERED = 4096
-"""Calls of different types and shapes that are remembered, per function and way of calling it."""
-
-_lock = threading.RLock()
-"""Held while something is compiled; threads that call what is compiled already never wait for it."""
-
-if hasattr(os, "register_at_fork"):  # a process forked while another thread compiles gets no lock that is held forever
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
-
-
-class Plan:
-    """One set of outputs of a Function (its value, its gradients, or both) and its kernels."""
-
-    def __init__(
-        self,
-        outputs: Sequence[Expr],
-        inputs: Sequence[Expr],
-        targets: Sequence[Expr],
-        values: bool,
-        options: Mapping[str, Any],
-    ) -> None:
-        self.outputs, self.inputs, self.targets = tuple(outputs), tuple(inputs), tuple(targets)
-        self.options = {"values": values, **options}
-        self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
-
-    def bind(self, values: Sequence[Any]) -> Run:
-        """Check converted arguments, and find the function to run for arguments of their types and shapes."""
-        variant, sizes = self.find(values)
-        return variant.bind(sizes)
-
-    def find(self, values: Sequence[Any]) -> tuple[Variant, dict[str, int]]:
-        """Check converted arguments, and find the kernel for their types and shapes; and their sizes.
-
-        Raises:
-            SymgraphError: they do not fit the placeholders, or do not go together.
-        """
-        kinds = tuple(argument_type(node, value) for node, value in zip(self.inputs, values, strict=True))
-        sizes = size_values(self.inputs, dict(zip((n.name or "" for n in self.inputs), values, strict=True)))
-        variant = self.variant(kinds)
-        failed = variant.failed(sizes)
-        if failed is not None:
-            # The sizes may still go together, where a computed size happens to be 1: ask with exact sizes.
-            exact = tuple(kind._replace(sizes=np.shape(v)) for kind, v in zip(kinds, values, strict=True))
-            if exact == kinds:
-                raise requirement_error(failed, sizes)
-            try:
-                variant = self.variant(exact)
-            except SymgraphError:
-                raise requirement_error(failed, sizes) from None
-        return variant, sizes
-
-    def variant(self, kinds: tuple[ArgumentType, ...]) -> Variant:
-        """The kernel for these argument types, compiled if it is new."""
-        found = self.variants.get(kinds)
-        if found is None:
-            with _lock:
-                found = self.variants.get(kinds)
-                if found is None:
-                    arguments = {n.name or "": k for n, k in zip(self.inputs, kinds, strict=True)}
-                    found = compile_variant(self.outputs, self.inputs, arguments, self.targets, **self.options)
-                    self.variants[kinds] = found
-        return found
-
-
-class Prepared(NamedTuple):
-    """What a call needs that has been seen before: a bound kernel, and the names of the gradients it gives."""
-
-    run: Run
-    names: tuple[str, ...]
-
-
-class Way(NamedTuple):
-    """A way of calling a function: "value", "grad" or "value_and_grad", and whether a cotangent is given."""
-
-    what: str
-    cotangent: bool
-
-
-VALUE, GRAD, BOTH = "value", "grad", "value_and_grad"
 
 
 class Function:
@@ -142,26 +65,30 @@ class Function:
         self.wrt = None if wrt is None else tuple(_checked_wrt(self.inputs, wrt))
         self.options = {"fma": bool(fma), "verify": bool(verify)}
         self.__name__ = "compiled"
-        self._single = self.structure is LEAF
-        self._plans: dict[tuple[Way, tuple[str, ...]], Plan] = {}
-        self._prepared: dict[Way, dict[Any, Prepared]] = {Way(VALUE, False): {}}
-        self._values = self._prepared[Way(VALUE, False)]
+        self.dispatch = Dispatch(self.outputs, self.signature, self.wrt, self.structure, self.options)
+        self._callers: dict[str, Caller] = {}
+        self._value: Caller = partial(_first_value, weakref.ref(self), self.dispatch)
 
     # calling
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """The value, in the structure that was compiled: arrays, and NumPy numbers where a result is 0-d.
+    def _open(self, what: str) -> Caller:
+        """With the first call of one kind: what answers it stands before the method of its name from then on."""
+        found = self._callers.get(what) or self._callers.setdefault(what, self.dispatch.caller(what))
+        if getattr(type(self), what) is getattr(Function, what):  # a derived class may have a method of its own
+            setattr(self, what, found)
+        return found
+
+    # A property that reads an attribute, all in C, is the shortest way from `f(...)` to the callable.
+    __call__ = property(
+        attrgetter("_value"),
+        doc="""The value, in the structure that was compiled: arrays, and NumPy numbers where a result is 0-d.
 
         Raises:
             ArgumentError: missing, extra or misspelt names.
             InputError: a value of the wrong dtype, rank or size, naming the placeholder.
             ShapeError, OutOfBoundsError: sizes that do not go together, at the line of the operation.
-        """
-        values = self.signature.bind(args, kwargs)
-        found = self._values.get(key_of(values))
-        if found is None:
-            found, values = self._prepare(Way(VALUE, False), values)
-        return self._packed(found.run(values))
+        """,
+    )
 
     def grad(self, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The gradients alone, by name; see :meth:`value_and_grad`.
@@ -171,8 +98,8 @@ class Function:
         >>> sg.compile(x**2).grad(x=3.0)
         {'x': np.float64(6.0)}
         """
-        results, names = self._differentiate(GRAD, args, kwargs)
-        return dict(zip(names, results, strict=True))
+        grads: dict[str, Any] = self._open(GRAD)(*args, **kwargs)
+        return grads
 
     def value_and_grad(self, /, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """The value, and the gradient for each placeholder of `wrt` (by default each floating-point one) by name.
@@ -183,91 +110,8 @@ class Function:
         Raises:
             GradientError: an argument that is differentiated holds integers or bools.
         """
-        results, names = self._differentiate(BOTH, args, kwargs)
-        count = len(self.outputs)
-        return self._packed(results[:count]), dict(zip(names, results[count:], strict=True))
-
-    def _differentiate(
-        self,
-        what: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> tuple[list[Any], tuple[str, ...]]:
-        weights = None if "cotangent" in self.signature else kwargs.pop("cotangent", None)
-        values = self.signature.bind(args, kwargs)
-        if weights is not None:
-            values.append(weights)
-        way = Way(what, weights is not None)
-        found = self._prepared.setdefault(way, {}).get(key_of(values))
-        if found is None:
-            found, values = self._prepare(way, values)
-        return found.run(values), found.names
-
-    def _packed(self, results: list[Any]) -> Any:
-        return results[0] if self._single else unflatten(self.structure, iter(results))
-
-    def _prepare(self, way: Way, values: Sequence[Any]) -> tuple[Prepared, list[Any]]:
-        """Convert arguments, and find what is to be run for their types and shapes."""
-        inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
-        values = [convert(node, value) for node, value in zip(inputs, values, strict=True)]
-        prepared = self._prepared[way]
-        key = key_of(values)
-        found = prepared.get(key)
-        if found is None:
-            names = () if way.what == VALUE else self._differentiated(values)
-            found = Prepared(self._plan(way, names).bind(values), names)
-            if len(prepared) >= _REMEMBERED:
-                prepared.clear()
-            prepared[key] = found
-        return found, values
-
-    def _differentiated(self, values: Sequence[Any]) -> tuple[str, ...]:
-        """The names that gradients are taken for."""
-        dtypes = {n.name or "": dtype_of(n, v) for n, v in zip(self.inputs, values, strict=False)}
-        wanted = self.signature.names if self.wrt is None else tuple(n.name or "" for n in self.wrt)
-        floating = tuple(n for n in wanted if dtypes[n].kind == "f")
-        if not wanted:
-            raise GradientError("there is no placeholder to differentiate with respect to")
-        refused = [n for n in wanted if n not in floating]
-        if refused and (self.wrt is not None or not floating):
-            raise GradientError(
-                f"argument {refused[0]!r} is {dtypes[refused[0]]}; integers and bools have no gradient: pass "
-                f"{refused[0]}=float(...) or an array .astype('float64')"
-            )
-        return floating
-
-    def _plan(self, way: Way, names: tuple[str, ...]) -> Plan:
-        """The outputs for a way of calling; gradients share one graph with the value."""
-        found = self._plans.get((way, names))
-        if found is None:
-            with _lock:
-                found = self._plans.get((way, names)) or self._planned(way, names)
-                self._plans[way, names] = found
-        return found
-
-    def _planned(self, way: Way, names: tuple[str, ...]) -> Plan:
-        by_name = dict(zip(self.signature.names, self.inputs, strict=True))
-        targets = [by_name[name] for name in names]
-        grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
-        inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
-        return Plan((*self.outputs, *grads), inputs, targets, way.what != GRAD, self.options)
-
-    def _gradients(self, targets: Sequence[Expr], cotangent: bool) -> list[Expr]:
-        """The gradients of the floating-point outputs, in the order of `targets`."""
-        for target in targets:
-            check_differentiable(target)
-        outputs = [o for o in self.outputs if o.type.dtype is None or o.type.dtype.kind == "f"]
-        if not outputs:
-            kind = self.outputs[0].type.dtype
-            raise GradientError(f"the output is {kind}; only floating-point values have gradients")
-        seeds = [as_expr(ar.full_like(o, fill=1)) for o in outputs]
-        if cotangent:
-            if len(outputs) != 1:
-                raise GradientError(f"cotangent= needs a single output, this function has {len(outputs)}")
-            with origin.derived_from(outputs[0].marks[0] if outputs[0].marks else None):
-                weights = ar.broadcast_like(COTANGENT * seeds[0], outputs[0], axis=(), keepdims=True)
-            seeds = [as_expr(weights)]
-        return pullback(outputs, seeds, targets)
+        both: tuple[Any, dict[str, Any]] = self._open(BOTH)(*args, **kwargs)
+        return both
 
     def njit(self, *examples: Any, what: str = "value") -> Any:
         """A function for loops that Numba compiles: the kernel, to be called in ``@numba.njit`` functions.
@@ -312,13 +156,16 @@ class Function:
 
     def variants(self) -> list[tuple[str, Variant]]:
         """Every kernel compiled so far, with what it computes; one for float64 numbers is made if there is none."""
-        found = [(way.what, v) for (way, _), plan in list(self._plans.items()) for v in list(plan.variants.values())]
-        return found or [(VALUE, self._plan(Way(VALUE, False), ()).variant(_assumed(self.inputs)))]
+        found = [
+            (way.what, v)
+            for (way, _), plan in list(self.dispatch.kernels.items())
+            for v in list(plan.variants.values())
+        ]
+        return found or [(VALUE, self.dispatch.kernels_for(Way(VALUE, False), ()).variant(_assumed(self.inputs)))]
 
     def variant_for(self, what: str, values: Sequence[Any]) -> Variant:
         """The kernel for "value", "grad" or "value_and_grad" of converted arguments."""
-        names = () if what == VALUE else self._differentiated(values)
-        return self._plan(Way(what, False), names).find(values)[0]
+        return self.dispatch.find(Way(what, False), values)
 
     def variant_with_grad(self) -> Variant:
         """A kernel for value and gradients: one compiled before, or for float64 numbers where types are open."""
@@ -329,7 +176,7 @@ class Function:
         wanted = self.inputs if self.wrt is None else self.wrt
         floating = [n for n, kind in zip(self.inputs, kinds, strict=True) if kind.dtype.kind == "f"]
         names = tuple(n.name or "" for n in wanted if n in floating)
-        return self._plan(Way(BOTH, False), names).variant(kinds)
+        return self.dispatch.kernels_for(Way(BOTH, False), names).variant(kinds)
 
     @property
     def source(self) -> str:
@@ -403,8 +250,12 @@ class Function:
         return _restore, (table, self.structure, self.signature.positional, wrt, self.options)
 
 
-COTANGENT = placeholder("cotangent")
-"""The weights of an output's elements, where a caller gives them."""
+def _first_value(function: weakref.ref[Function], dispatch: Dispatch, /, *args: Any, **kwargs: Any) -> Any:
+    """The first call of a function; its later calls go to a callable of the runtime."""
+    caller, self = dispatch.caller(VALUE), function()
+    if self is not None:
+        self._value = caller
+    return caller(*args, **kwargs)
 
 
 def _restore(table: Any, structure: Any, positional: bool, wrt: Any, options: Any) -> Function:

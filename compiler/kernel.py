@@ -1,15 +1,12 @@
-"""A Program as machine code in this process, and how Python calls it."""
+"""A Program as machine code in this process."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
-
-import numpy as np
 
 from compiler import machine
 from compiler.emit_entry import ENTRY, entry
@@ -20,26 +17,18 @@ from symgraph.dims import Size
 compilations = 0
 """How many kernels this process has made, be it from object code on disk."""
 
-_PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-
 
 @dataclass(eq=False)
 class Kernel:
-    """Machine code and how to call it.
+    """Machine code, the sizes that it takes, and what it was made of."""
 
-    `entry` takes the inputs, the constants, the arrays of the outputs that are not single elements, and the sizes; it
-    returns a status (0: done) followed by the outputs that are single elements.
-    """
-
-    entry: Callable[..., Any]
     sizes: list[Size]
-    llvm_ir: str
-    code: machine.Code | None = field(repr=False)
+    llvm_ir: str = field(repr=False)
+    code: machine.Code = field(repr=False)
 
     @property
     def address(self) -> int:
         """Where the function starts that `compiler.emit_entry` describes."""
-        assert self.code is not None
         return self.code.address(ENTRY)
 
 
@@ -76,26 +65,7 @@ def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer])
         text = emit(program, "core", sizes, bool(symbols)) + entry(program, "core")
         code = machine.load(text, symbols)
         compilations += 1
-    return Kernel(_caller(code, program, singles), sizes, text, code)
-
-
-def _caller(code: machine.Code, program: Program, singles: Sequence[Buffer]) -> Callable[..., Any]:
-    """The function that passes Python's arguments on."""
-    function = _PROTOTYPE(code.address(ENTRY))
-    dtypes = [b.dtype if b.role == "scalar" else None for b in program.inputs]
-    dtypes += [None] * (len(program.constants) + len(program.outputs) - len(singles))
-    kinds = [b.dtype for b in singles]
-
-    def call(*arguments: Any) -> tuple[Any, ...]:
-        *given, sizes = arguments
-        arrays = [a if d is None else np.array(a, d) for a, d in zip(given, dtypes, strict=True)]
-        numbers = [np.zeros(8, np.uint8).view(d) for d in kinds]
-        pointers = np.array([a.ctypes.data for a in (*arrays, *numbers)], np.uintp)
-        status = function(pointers.ctypes.data, sizes.ctypes.data, None)
-        return status, *(number[0] for number in numbers)
-
-    call.code = code  # type: ignore[attr-defined]  # which lives as long as it can be called
-    return call
+    return Kernel(sizes, text, code)
 
 
 def assembly(kernel: Kernel) -> str:

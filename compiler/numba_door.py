@@ -18,6 +18,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
+from compiler import runtime
 from compiler.arguments import convert
 from compiler.layout import memory_base, shape_of
 from compiler.specialise import axis_name
@@ -186,8 +187,8 @@ def _intrinsic(variant: Variant, inputs: Sequence[Expr], numbers: Sequence[Expr]
             ]
             kind = ir.FunctionType(eight, [cgutils.voidptr_t] * 3)
             function = builder.bitcast(outside(address), kind.as_pointer())
-            nothing = ir.Constant(cgutils.voidptr_t, None)
-            status = builder.call(function, [slot(given), slot(cgutils.pack_array(builder, sizes, eight)), nothing])
+            parallel = outside(runtime.load().addresses["parallel"])
+            status = builder.call(function, [slot(given), slot(cgutils.pack_array(builder, sizes, eight)), parallel])
             found = []
             for dtype, place in zip(singles, slots, strict=True):
                 data = builder.bitcast(place, context.get_data_type(dtype).as_pointer())

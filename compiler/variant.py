@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from compiler.graph import Graph
 from compiler.layout import lay_out, memory_base, shape_of
 from compiler.passes import Step, optimise
 from compiler.program import Buffer, Program
+from compiler.runtime import layout as at
+from compiler.runtime.plan import Bound, Result
 from compiler.schedule import Scheduler
 from compiler.specialise import ArgumentType, Requirement, Typed, specialise
 from symgraph import dims
@@ -24,9 +27,6 @@ from symgraph.dims import Size
 from symgraph.errors import CompileError, DTypeError, SymgraphError
 from symgraph.expr import Expr, as_expr, format_expr, to_table, toposort
 from symgraph.ops import elementwise as ew
-
-Run = Callable[[list[Any]], list[Any]]
-"""From converted arguments to results."""
 
 
 class Variant:
@@ -42,17 +42,43 @@ class Variant:
     def __init__(self, typed: Typed, steps: list[Step], program: Program, built: kernel.Kernel, outputs: list[Expr]):
         self.typed, self.steps, self.program, self.kernel = typed, steps, program, built
         self.sizes = built.sizes
-        self._shapes, self._run = _runner(program, built, outputs)
+        self._handed = _handed_out(outputs)
+        arrays = [base for base, code, _ in self._handed if code == at.NEW]
+        self._arrays = len(arrays)
+        self._places = {base: k for k, base in enumerate([*arrays, *returned_as_numbers(outputs)])}
+        self._singles = [b.dtype for b in program.outputs[self._arrays :]]
+        self._constants = [value for _, value in program.constants]
+        self._work = Counter(shape_of(n) for n in toposort(outputs))
 
     def failed(self, sizes: Mapping[str, int]) -> Requirement | None:
         """The first requirement that these sizes do not meet."""
         return next((r for r in self.typed.requirements if not r.holds(sizes)), None)
 
-    def bind(self, sizes: Mapping[str, int]) -> Run:
-        """The function from arguments to results, for arguments of these sizes."""
-        numbers = np.array([dims.evaluate(s, sizes) for s in self.sizes], np.int64)
-        shapes = [tuple(dims.evaluate(s, sizes) for s in shape) for shape in self._shapes]
-        return partial(self._run, numbers, shapes)
+    def bind(self, sizes: Mapping[str, int]) -> Bound:
+        """The kernel for arguments of these sizes."""
+
+        def exact(shape: tuple[Size, ...]) -> tuple[int, ...]:
+            return tuple(dims.evaluate(s, sizes) for s in shape)
+
+        results = []
+        for base, code, shape in self._handed:
+            assert base.type.dtype is not None
+            results.append(Result(code, base.type.dtype, exact(shape), self._places[base]))
+        return Bound(
+            address=self.kernel.address,
+            sizes=np.array([dims.evaluate(s, sizes) for s in self.sizes], np.int64),
+            constants=self._constants,
+            arrays=self._arrays,
+            numbers=self._singles,
+            results=results,
+            fail=partial(_raise_status, self.program.errors),
+            long=sum(count * math.prod(exact(shape)) for shape, count in self._work.items()) > LONG,
+            kept=self.kernel,
+        )
+
+
+LONG = 2000
+"""Elements that are computed from which a call lets other threads of Python run: about a microsecond's work."""
 
 
 def returned_as_numbers(outputs: Sequence[Expr]) -> list[Expr]:
@@ -60,59 +86,25 @@ def returned_as_numbers(outputs: Sequence[Expr]) -> list[Expr]:
     return list(dict.fromkeys(memory_base(o) for o in outputs if shape_of(o) == ()))
 
 
-def _runner(program: Program, built: kernel.Kernel, outputs: Sequence[Expr]) -> tuple[list[tuple[Size, ...]], Any]:
-    """A Python function ``run(sizes, shapes, arguments)`` that makes arrays, calls the kernel and hands out results;
-    and the shapes it wants. Its text holds names of its own only.
-    """
-    numbers = returned_as_numbers(outputs)
-    arrays = list(dict.fromkeys(b for b in map(memory_base, outputs) if b not in numbers))
-    shapes = [*map(shape_of, arrays), *map(shape_of, outputs)]
-    arguments = [f"x{k}" for k in range(len(program.inputs))]
-    scope: dict[str, Any] = {
-        "empty": np.empty,
-        "full": np.full,
-        "entry": built.entry,
-        "fail": _raise_status,
-        "errors": program.errors,
-    }
-    lines = ["def run(sizes, shapes, arguments):"]
-    if arguments:
-        lines.append(f"    [{', '.join(arguments)}] = arguments")
-    for k, (_, value) in enumerate(program.constants):
-        scope[f"c{k}"] = value
-        arguments.append(f"c{k}")
-    results: dict[Expr, str] = {}
-    for k, base in enumerate(arrays):
-        scope[f"d{k}"] = base.type.dtype
-        lines.append(f"    o{k} = empty(shapes[{k}], d{k})")
-        arguments.append(f"o{k}")
-        results[base] = f"o{k}"
-    lines.append(f"    r = entry({', '.join([*arguments, 'sizes'])})")
-    lines.append("    if r[0]: fail(r[0], errors)")
-    for k, base in enumerate(numbers):
-        assert base.type.dtype is not None
-        scope[f"t{k}"] = base.type.dtype.type
-        results[base] = f"t{k}(r[{k + 1}])"
+def _handed_out(outputs: Sequence[Expr]) -> list[tuple[Expr, int, tuple[Size, ...]]]:
+    """For each output the value in memory that it shows, what is handed out of it, and its shape."""
+    numbers = set(returned_as_numbers(outputs))
     given: set[Expr] = set()
-    parts = []
-    for k, (output, base) in enumerate(zip(outputs, map(memory_base, outputs), strict=True), len(arrays)):
-        text = results[base]
-        if base in numbers:
-            if shape_of(output):
-                text = f"full(shapes[{k}], {text})"
+    handed = []
+    for output in outputs:
+        base, shape = memory_base(output), shape_of(output)
+        if base not in numbers:
+            code = at.COPY if base in given else at.NEW  # results never share memory
+        elif shape:
+            code = at.COPY
         else:
-            if shape_of(output) != shape_of(base):
-                text += f".reshape(shapes[{k}])"
-            if base in given:  # results never share memory
-                text += ".copy()"
+            code = at.SINGLETON if base.type.dtype == np.bool_ else at.NUMBER
         given.add(base)
-        parts.append(text)
-    lines.append(f"    return [{', '.join(parts)}]")
-    exec("\n".join(lines), scope)
-    return shapes, scope["run"]
+        handed.append((base, code, shape))
+    return handed
 
 
-def _raise_status(status: int, errors: Sequence[tuple[type[Exception], str]]) -> None:
+def _raise_status(errors: Sequence[tuple[type[Exception], str]], status: int) -> None:
     if status < 0:
         raise MemoryError("no memory for the intermediate values of a compiled function")
     kind, text = errors[status - 1]

@@ -208,7 +208,11 @@ from symgraph.ops.elementwise import (
 from symgraph.trace import spec as spec, symbolic as symbolic, trace as trace
 
 if TYPE_CHECKING:
-    from compiler import compile as compile
+    from compiler import (
+        compile as compile,
+        get_num_threads as get_num_threads,
+        set_num_threads as set_num_threads,
+    )
 
 __version__ = "0.1.0"
 
@@ -236,15 +240,18 @@ subtract = _rows.sub
 true_divide = _rows.div
 
 
+_DOORS = ("compile", "get_num_threads", "set_num_threads")
+
+
 def __getattr__(name: str) -> Any:
     """The doors to the compiler, opened when they are first used."""
-    if name == "compile":
+    if name in _DOORS:
         import compiler
 
-        globals()["compile"] = compiler.compile
-        return compiler.compile
+        globals()[name] = getattr(compiler, name)
+        return globals()[name]
     raise AttributeError(f"module 'symgraph' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "compile"])
+    return sorted([*globals(), *_DOORS])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import symgraph as sg
-from compiler import emit_python, interpret
+from compiler import emit_python, interpret, runtime
 from compiler.arguments import convert, size_values
-from compiler.kernel import Kernel
+from compiler.dispatch import VALUE, Way
+from compiler.program import Program
 from compiler.variant import Variant
+from symgraph import dims
+from symgraph.dims import Size
 from symgraph.op import REGISTRY
 
 DTYPES = (
@@ -186,34 +190,56 @@ class Call(NamedTuple):
         return REGISTRY[self.row](*(inputs[a] for a in self.args), **self.params)
 
 
+KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.POINTER(ctypes.c_int64)] * 2, ctypes.c_void_p)
+"""The signature of all kernels: the addresses of their arguments, the sizes, and a function that runs chunks."""
+
+
+class TextKernel:
+    """A program's printed text, run by Python in place of machine code."""
+
+    def __init__(self, program: Program, sizes: list[Size]) -> None:
+        self.program, self.sizes = program, sizes
+        self.names = emit_python.namespace()
+        exec(emit_python.write(program, sizes), self.names)
+        self.values: dict[str, int] = {}
+        self.error: BaseException | None = None
+        self.function = KERNEL(self.run)
+
+    @property
+    def address(self) -> int:
+        return ctypes.cast(self.function, ctypes.c_void_p).value or 0
+
+    def run(self, addresses: Any, sizes: Any, _: Any) -> int:
+        """What the kernel is called with."""
+        program = self.program
+        buffers = [*program.inputs, *(b for b, _ in program.constants), *dict.fromkeys(program.outputs)]
+        arguments: list[Any] = []
+        for address, buffer in zip(addresses[: len(buffers)], buffers, strict=True):
+            count = 1 if buffer.role == "scalar" else int(dims.evaluate(buffer.elements, self.values))
+            data = (ctypes.c_char * (count * buffer.dtype.itemsize)).from_address(address)
+            array: Any = np.ndarray((count,), buffer.dtype, data)
+            arguments.append(array[0] if buffer.role == "scalar" else array)
+        try:
+            with np.errstate(all="ignore"):
+                return self.names["kernel"](*arguments, *sizes[: len(self.sizes)]) or 0
+        except BaseException as error:  # nothing is raised through machine code
+            self.error = error
+            return 0
+
+
 def run_text(function: Any, values: Mapping[str, Any]) -> Any:
     """The answer of a function's printed source, run by Python in place of its last kernel."""
     _, compiled = function.variants()[-1]
-    program = compiled.program
-    names = emit_python.namespace()
-    exec(emit_python.write(program, compiled.sizes), names)
-
-    def entry(*arguments: Any) -> tuple[Any, ...]:
-        *arrays, sizes = arguments
-        given = len(arrays) - len(program.inputs) - len(program.constants)
-        numbers = [np.empty(1, buffer.dtype) for buffer in program.outputs[given:]]
-        with np.errstate(all="ignore"):
-            flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arrays]
-            typed = [
-                b.dtype.type(a) if b.role == "scalar" else a for a, b in zip(flat, program.inputs, strict=False)
-            ] + flat[len(program.inputs) :]
-            status = names["kernel"](*typed, *numbers, *map(int, sizes))
-        return status or 0, *(number[0] for number in numbers)
-
-    text = Variant(
-        compiled.typed,
-        compiled.steps,
-        program,
-        Kernel(entry, compiled.sizes, "", None),
-        list(compiled.steps[-1].outputs),
-    )
+    text = TextKernel(compiled.program, compiled.sizes)
+    variant = Variant(compiled.typed, compiled.steps, compiled.program, text, list(compiled.steps[-1].outputs))
     arguments = [convert(node, values[node.name]) for node in function.inputs]
-    return function._packed(text.bind(size_values(function.inputs, values))(arguments))
+    text.values = size_values(function.inputs, values)
+    bound = variant.bind(text.values)
+    plan = function.dispatch.describe(Way(VALUE, False), (), bound, function.inputs, arguments)
+    result = runtime.load().run(plan, arguments, lambda: arguments)
+    if text.error is not None:
+        raise text.error
+    return result
 
 
 def forms(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import compiler.function
+import compiler.dispatch
 import symgraph as sg
 from compiler import interpret
 
@@ -115,7 +115,7 @@ def test_calls_do_not_wait_while_another_function_is_compiled() -> None:
     held, done = threading.Event(), threading.Event()
 
     def compiling() -> None:
-        with compiler.function._lock:
+        with compiler.dispatch._lock:
             held.set()
             done.wait(60)
 

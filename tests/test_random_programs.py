@@ -583,7 +583,7 @@ def check(program: Program, sizes: Sizes, declared: str, functions: dict[Any, An
 def variant_of(function: Function, data: Mapping[str, Any]) -> Variant:
     """The variant for arguments of these types, with open sizes."""
     kinds = tuple(argument_type(n, convert(n, data[n.name or ""])) for n in function.inputs)
-    (plan,) = function._plans.values()
+    (plan,) = function.dispatch.kernels.values()
     return plan.variant(kinds)
 
 

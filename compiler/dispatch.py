@@ -1,0 +1,267 @@
+"""From a call to the plan that answers it: conversion, types, gradients, and the kernels for them.
+
+What has been prepared once is answered by the runtime without any of this.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compiler import runtime
+from compiler.arguments import Signature, argument_type, convert, dtype_of, key_of, size_values
+from compiler.runtime.plan import Bound, Call, argument, readable
+from compiler.specialise import ArgumentType, requirement_error
+from compiler.variant import Variant, compile_variant
+from symgraph import origin
+from symgraph.errors import GradientError, SymgraphError
+from symgraph.expr import Expr, as_expr, placeholder
+from symgraph.grad import check_differentiable, pullback
+from symgraph.ops import array as ar
+from symgraph.tree import LEAF, unflatten
+
+_REMEMBERED = 4096
+"""Calls of different types and shapes that are remembered, per function and way of calling it."""
+
+_AT_HAND = 8
+"""Plans that the native call tries, most recent first, before it asks for another."""
+
+_lock = threading.RLock()
+"""Held while something is compiled; threads that call what is compiled already never wait for it."""
+
+if hasattr(os, "register_at_fork"):  # a process forked while another thread compiles gets no lock that is held forever
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+COTANGENT = placeholder("cotangent")
+"""The weights of an output's elements, where a caller gives them."""
+
+
+class Kernels:
+    """The kernels for one set of outputs: the value, the gradients, or both."""
+
+    def __init__(
+        self,
+        outputs: Sequence[Expr],
+        inputs: Sequence[Expr],
+        targets: Sequence[Expr],
+        values: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.outputs, self.inputs, self.targets = tuple(outputs), tuple(inputs), tuple(targets)
+        self.options = {"values": values, **options}
+        self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
+
+    def bind(self, values: Sequence[Any]) -> Bound:
+        """Check converted arguments, and bind the kernel for their types and shapes to their sizes."""
+        variant, sizes = self.find(values)
+        return variant.bind(sizes)
+
+    def find(self, values: Sequence[Any]) -> tuple[Variant, dict[str, int]]:
+        """Check converted arguments, and find the kernel for their types and shapes; and their sizes.
+
+        Raises:
+            SymgraphError: they do not fit the placeholders, or do not go together.
+        """
+        kinds = tuple(argument_type(node, value) for node, value in zip(self.inputs, values, strict=True))
+        sizes = size_values(self.inputs, dict(zip((n.name or "" for n in self.inputs), values, strict=True)))
+        variant = self.variant(kinds)
+        failed = variant.failed(sizes)
+        if failed is not None:
+            # The sizes may still go together, where a computed size happens to be 1: ask with exact sizes.
+            exact = tuple(kind._replace(sizes=np.shape(v)) for kind, v in zip(kinds, values, strict=True))
+            if exact == kinds:
+                raise requirement_error(failed, sizes)
+            try:
+                variant = self.variant(exact)
+            except SymgraphError:
+                raise requirement_error(failed, sizes) from None
+        return variant, sizes
+
+    def variant(self, kinds: tuple[ArgumentType, ...]) -> Variant:
+        """The kernel for these argument types, compiled if it is new."""
+        found = self.variants.get(kinds)
+        if found is None:
+            with _lock:
+                found = self.variants.get(kinds)
+                if found is None:
+                    arguments = {n.name or "": k for n, k in zip(self.inputs, kinds, strict=True)}
+                    found = compile_variant(self.outputs, self.inputs, arguments, self.targets, **self.options)
+                    self.variants[kinds] = found
+        return found
+
+
+class Way(NamedTuple):
+    """A way of calling a function: "value", "grad" or "value_and_grad", and whether a cotangent is given."""
+
+    what: str
+    cotangent: bool
+
+
+VALUE, GRAD, BOTH = "value", "grad", "value_and_grad"
+
+
+class State(list[Any]):
+    """What a callable of the runtime tries: first whom to ask where no plan fits, then plans."""
+
+
+class Dispatch:
+    """Answers the calls of a function.
+
+    It knows nothing of the function itself, nor of the callables that ask it, so that all of it is freed with the
+    last reference to the function.
+
+    Args:
+        outputs: expressions.
+        signature: the placeholders.
+        wrt: the placeholders that gradients are taken for; None: all that hold floating-point numbers.
+        structure: the structure in which the outputs' values are returned.
+        options: how to compile.
+    """
+
+    def __init__(
+        self,
+        outputs: Sequence[Expr],
+        signature: Signature,
+        wrt: Sequence[Expr] | None,
+        structure: Any,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.outputs, self.signature, self.wrt, self.options = tuple(outputs), signature, wrt, options
+        self.inputs = signature.inputs
+        self.kernels: dict[tuple[Way, tuple[str, ...]], Kernels] = {}
+        self.plans: dict[Way, dict[Any, runtime.Plan]] = {}
+        self._pack = _packer(structure)
+        self._states: dict[str, weakref.ref[State]] = {}
+
+    def caller(self, what: str) -> runtime.Caller:
+        """A callable that answers one kind of calls: natively what it has seen before."""
+        state = State([partial(self._call, what)])
+        self._states[what] = weakref.ref(state)
+        return runtime.load().caller(state)
+
+    def find(self, way: Way, values: Sequence[Any]) -> Variant:
+        """The kernel for converted arguments."""
+        names = () if way.what == VALUE else self._differentiated(values)
+        return self.kernels_for(way, names).find(values)[0]
+
+    def _call(self, what: str, /, *args: Any, **kwargs: Any) -> Any:
+        """A call for which there is no plan at hand, or whose arguments are to be converted."""
+        weights = None
+        if what != VALUE and "cotangent" not in self.signature:
+            weights = kwargs.pop("cotangent", None)
+        values = self.signature.bind(args, kwargs)
+        if weights is not None:
+            values.append(weights)
+        way = Way(what, weights is not None)
+        inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
+        plans = self.plans.setdefault(way, {})
+        plan = plans.get(key_of(values))
+        if plan is None:
+            plan, values = self._prepare(way, inputs, values, plans)
+        state = self._states[what]()
+        if state is not None and plan[1].native and not (len(state) > 1 and state[1] is plan):
+            state[1:] = [plan, *[p for p in state[1:] if p is not plan][: _AT_HAND - 1]]
+        return runtime.load().run(plan, values, lambda: list(map(convert, inputs, values)))
+
+    def _prepare(
+        self, way: Way, inputs: Sequence[Expr], values: list[Any], plans: dict[Any, runtime.Plan]
+    ) -> tuple[runtime.Plan, list[Any]]:
+        """Convert arguments where they need it, and find what is to be done for their types and shapes."""
+        converted = list(map(convert, inputs, values))
+        if not all(readable(v, n.type.dtype) for n, v in zip(inputs, values, strict=True)):
+            values = converted
+        key = key_of(values)
+        found = plans.get(key)
+        if found is None:
+            names = () if way.what == VALUE else self._differentiated(converted)
+            found = self.describe(way, names, self.kernels_for(way, names).bind(converted), inputs, values)
+            if len(plans) >= _REMEMBERED:
+                plans.clear()
+            plans[key] = found
+        return found, values
+
+    def describe(
+        self, way: Way, names: tuple[str, ...], bound: Bound, inputs: Sequence[Expr], values: Sequence[Any]
+    ) -> runtime.Plan:
+        """A plan: a kernel, the arguments that it is for, and what is made of its results."""
+        arguments = [argument(n.name or "", v, n.type.dtype) for n, v in zip(inputs, values, strict=True)]
+        return runtime.load().plan(
+            Call(
+                bound,
+                arguments,
+                positional=len(self.inputs) if self.signature.positional else 0,
+                values=0 if way.what == GRAD else len(self.outputs),
+                pack=None if way.what == GRAD else self._pack,
+                names=None if way.what == VALUE else names,
+            )
+        )
+
+    def _differentiated(self, values: Sequence[Any]) -> tuple[str, ...]:
+        """The names that gradients are taken for."""
+        dtypes = {n.name or "": dtype_of(n, v) for n, v in zip(self.inputs, values, strict=False)}
+        wanted = self.signature.names if self.wrt is None else tuple(n.name or "" for n in self.wrt)
+        floating = tuple(n for n in wanted if dtypes[n].kind == "f")
+        if not wanted:
+            raise GradientError("there is no placeholder to differentiate with respect to")
+        refused = [n for n in wanted if n not in floating]
+        if refused and (self.wrt is not None or not floating):
+            raise GradientError(
+                f"argument {refused[0]!r} is {dtypes[refused[0]]}; integers and bools have no gradient: pass "
+                f"{refused[0]}=float(...) or an array .astype('float64')"
+            )
+        return floating
+
+    def kernels_for(self, way: Way, names: tuple[str, ...]) -> Kernels:
+        """The outputs for a way of calling; gradients share one graph with the value."""
+        found = self.kernels.get((way, names))
+        if found is None:
+            with _lock:
+                found = self.kernels.get((way, names)) or self._kernels(way, names)
+                self.kernels[way, names] = found
+        return found
+
+    def _kernels(self, way: Way, names: tuple[str, ...]) -> Kernels:
+        by_name = dict(zip(self.signature.names, self.inputs, strict=True))
+        targets = [by_name[name] for name in names]
+        grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
+        inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
+        return Kernels((*self.outputs, *grads), inputs, targets, way.what != GRAD, self.options)
+
+    def _gradients(self, targets: Sequence[Expr], cotangent: bool) -> list[Expr]:
+        """The gradients of the floating-point outputs, in the order of `targets`."""
+        for target in targets:
+            check_differentiable(target)
+        outputs = [o for o in self.outputs if o.type.dtype is None or o.type.dtype.kind == "f"]
+        if not outputs:
+            kind = self.outputs[0].type.dtype
+            raise GradientError(f"the output is {kind}; only floating-point values have gradients")
+        seeds = [as_expr(ar.full_like(o, fill=1)) for o in outputs]
+        if cotangent:
+            if len(outputs) != 1:
+                raise GradientError(f"cotangent= needs a single output, this function has {len(outputs)}")
+            with origin.derived_from(outputs[0].marks[0] if outputs[0].marks else None):
+                weights = ar.broadcast_like(COTANGENT * seeds[0], outputs[0], axis=(), keepdims=True)
+            seeds = [as_expr(weights)]
+        return pullback(outputs, seeds, targets)
+
+
+def _packer(structure: Any) -> Callable[[list[Any]], Any] | None:
+    """What makes the value of a list of results; None where the only result is the value."""
+    if structure is LEAF:
+        return None
+    if type(structure) is list and all(part is LEAF for part in structure):
+        return list
+    if type(structure) is tuple and all(part is LEAF for part in structure):
+        return tuple
+    return partial(_structured, structure)
+
+
+def _structured(structure: Any, results: list[Any]) -> Any:
+    return unflatten(structure, iter(results))

@@ -1,0 +1,218 @@
+"""The runtime: native code that is the same for all compiled functions. It answers calls, and keeps a pool of threads
+and one of memory. It is loaded once per process, with the first call.
+
+Reading order: builder (the language it is written in), layout, call, results, memory, threads, plan, fallback.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from compiler import machine
+from compiler.runtime import call, capi, fallback, layout, memory, results, threads
+from compiler.runtime.builder import Module
+from compiler.runtime.fallback import PythonCaller
+from compiler.runtime.plan import Bound, Call, Plan, Result, argument, plan
+
+Caller = Callable[..., Any]
+
+_EXPORTS = (
+    "call",
+    "probe",
+    "parallel",
+    "threads_reset",
+    "threads_set",
+    "pool_use",
+    "pool_held",
+    "pool_drain",
+    "pool_reset",
+    *memory.FUNCTIONS,
+)
+
+
+class _MethodDef(ctypes.Structure):
+    """Python's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+_FASTCALL_KEYWORDS = 0x0080 | 0x0002
+
+
+def text() -> str:
+    """The runtime as LLVM IR; the same in every process of one system."""
+    module = Module()
+    call.write(module)
+    results.write(module)
+    threads.write(module)
+    memory.write(module)
+    return module.text()
+
+
+class Runtime:
+    """The loaded runtime.
+
+    Attributes:
+        addresses: where its functions and variables are.
+        native: whether calls are answered by native code; else by Python.
+        threads: how many work on one job.
+    """
+
+    def __init__(self) -> None:
+        self.native = False
+        self._code = machine.load(text(), _symbols(), quick=True)
+        self.addresses = {name: self._code.address(name) for name in _EXPORTS}
+        # Arrays with the pool's memory and threads outlive every module of Python: the code is never unloaded.
+        capi.keep(self._code)
+        self._run("threads_reset")
+        self.set_threads(threads.default_count())
+        if layout.expected() and layout.verified():
+            definition = capi.keep(_MethodDef(b"call", self.addresses["call"], _FASTCALL_KEYWORDS, None))
+            self._definition = ctypes.addressof(definition)
+            pointer, thing = ctypes.c_void_p, ctypes.py_object
+            self._new = capi.function("PyCFunction_NewEx", thing, pointer, thing, pointer)
+            self.native = self._works()
+        if self.native:
+            handler = memory.handler(self.addresses)
+            self._run("pool_use", id(handler))
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _run(self, name: str, *arguments: int) -> int:
+        function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * len(arguments))
+        return int(function(self.addresses[name])(*arguments))
+
+    def _forked(self) -> None:
+        self._run("threads_reset")
+        self._run("pool_reset")
+
+    def caller(self, state: list[Any]) -> Caller:
+        """A callable that tries the plans of a list in turn.
+
+        Args:
+            state: what to call where no plan fits, then plans; the list may be changed later.
+        """
+        if not self.native:
+            return PythonCaller(state)
+        made: Caller = self._new(self._definition, state, None)
+        return made
+
+    def plan(self, description: Call) -> Plan:
+        """A plan for both callers."""
+        made = plan(description)
+        made[0][layout.PARALLEL] = self.addresses["parallel"]
+        return made
+
+    def run(self, plan: Plan, values: Sequence[Any], convert: Callable[[], list[Any]]) -> Any:
+        """Answer one call by a plan.
+
+        Args:
+            plan: for the types and shapes of the values.
+            values: the arguments, in the order of the plan.
+            convert: gives them as kernels take them, or raises what is wrong with them. It is asked where the plan
+                does not fit after all, as for an integer too large for its dtype.
+        """
+
+        def misfit(**_: Any) -> Any:
+            return fallback.run(plan, fallback.arrays(plan[1], convert()))
+
+        if not plan[1].native:
+            return misfit()
+        names = (a.name for a in plan[1].arguments)
+        return self.caller([misfit, plan])(**dict(zip(names, values, strict=True)))
+
+    def set_threads(self, count: int) -> None:
+        """How many threads work on one job."""
+        self.threads = count
+        self._run("threads_set", count, threads.SPIN if count <= threads.cores() else 0)
+
+    def pooled(self) -> int:
+        """The bytes that the pool of memory holds for later."""
+        return self._run("pool_held")
+
+    def drain(self) -> None:
+        """Give the pool's memory back to the system."""
+        self._run("pool_drain")
+
+    def _works(self) -> bool:
+        """Whether the native call takes and makes objects as Python does: one call with an argument of each kind."""
+        array = np.array([3.5])
+        given = {"x": 1.5, "n": -7, "y": np.float64(2.5), "k": np.int64(9), "a": array, "t": True, "s": 0.5}
+        wanted = dict.fromkeys(given, None) | {"s": np.dtype("f4"), "t": np.dtype("?")}
+        arguments = [argument(name, value, wanted[name]) for name, value in given.items()]
+        double, whole = np.dtype("f8"), np.dtype("i8")
+        numbers = [double, whole, double, whole, np.dtype("?"), np.dtype("f4")]
+        # the kernel's outputs follow its arguments, so the array comes first
+        arguments.insert(0, arguments.pop(4))
+        codes = [layout.SINGLETON if d.kind == "b" else layout.NUMBER for d in numbers]
+        results = [Result(layout.NEW, double, (1,), 0)]
+        results += [Result(code, d, (), k) for k, (code, d) in enumerate(zip(codes, numbers, strict=True), 1)]
+
+        def fail(status: int) -> None:
+            raise ArithmeticError(status)
+
+        names = tuple(a.name for a in arguments)
+        answers = []
+        for status in (0, 3):
+            sizes = np.array([len(arguments), status], np.int64)
+            bound = Bound(self.addresses["probe"], sizes, [], 1, numbers, results[1:] + results[:1], fail, True)
+            made = self.plan(Call(bound, arguments, len(names), len(names) - 1, tuple, names[:1]))
+            call = self.caller([lambda **_: "misfit", made])
+            try:
+                answers += [call(**given), call(**given | {"n": 2**70}), call(**given | {"a": np.array([1, 2])})]
+            except ArithmeticError as error:
+                answers.append(error.args)
+        (values, gradients), *rest = answers
+        expected = (np.float64(1.5), np.int64(-7), np.float64(2.5), np.int64(9), np.True_, np.float32(0.5))
+        return (
+            rest == ["misfit", "misfit", (3,)]
+            and values == expected
+            and [type(v) for v in values] == [type(v) for v in expected]
+            and list(gradients) == ["a"]
+            and gradients["a"].tolist() == [3.5]
+            and gradients["a"] is not array
+            and gradients["a"].flags.owndata
+        )
+
+
+def _symbols() -> dict[str, int]:
+    """The addresses of what the runtime calls in Python and in NumPy."""
+    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in call.IMPORTS}
+    get = capi.function("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
+    table = importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API
+    functions = ctypes.cast(get(table, None), ctypes.POINTER(ctypes.c_void_p))
+    for name, place in (
+        ("PyArray_Type", 2),
+        ("PyArray_NewFromDescr", layout.NEW_FROM_DESCR),
+        ("PyArray_Scalar", layout.SCALAR),
+        ("PyDataMem_SetHandler", layout.SET_HANDLER),
+    ):
+        found[name] = functions[place] or 0
+    return found
+
+
+_loaded: Runtime | None = None
+
+
+def load() -> Runtime:
+    """The runtime of this process."""
+    global _loaded
+    if _loaded is None:
+        with machine.lock:  # a process is not forked meanwhile
+            if _loaded is None:
+                _loaded = Runtime()
+    return _loaded
+
+
+__all__ = ["Bound", "Call", "Caller", "Plan", "Result", "Runtime", "argument", "load", "text"]
