@@ -158,19 +158,22 @@ def _plain(size: Size) -> str | None:
 
 def _requirements(outputs: Sequence[Expr]) -> list[Requirement]:
     found: dict[tuple[Size, str, Size], Requirement] = {}
+    seen: set[Any] = set()
     for node in toposort(outputs):
-        for left, relation, right in _node_requirements(node):
+        rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)
+        if rule is None:
+            continue
+        # Rules read types and parameters, and of indices the values: what was asked once need not be asked again.
+        asked = node if node.op is ar.take else (rule, node.type, node.parts, *[a.type for a in node.args])
+        if asked in seen:
+            continue
+        seen.add(asked)
+        for left, relation, right in rule(node):
             if isinstance(left, int) and isinstance(right, int):
                 continue  # the row has checked it
             if left != right:
                 found.setdefault((left, relation, right), Requirement(left, relation, right, node))
     return list(found.values())
-
-
-def _node_requirements(node: Expr) -> Iterator[tuple[Size, str, Size]]:
-    rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)
-    if rule is not None:
-        yield from rule(node)
 
 
 def _broadcasts(node: Expr) -> Iterator[tuple[Size, str, Size]]:

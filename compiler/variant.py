@@ -162,8 +162,10 @@ def compile_variant(
     count = len(outputs) - len(targets)
     grads = _in_dtypes_of(typed.outputs[count:], [typed.inputs[inputs.index(target)] for target in targets])
     typed = replace(typed, outputs=(*typed.outputs[:count], *grads) if values else tuple(grads))
-    for node in toposort(typed.outputs):
-        if node.type.dtype not in SUPPORTED:
+    nodes = toposort(typed.outputs)
+    refused = {kind for kind in {node.type for node in nodes} if kind.dtype not in SUPPORTED}
+    for node in nodes if refused else ():
+        if node.type in refused:
             where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
             types = ", ".join(str(a.type.dtype) for a in node.args)
             raise DTypeError(

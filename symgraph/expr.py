@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-import threading
-import weakref
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,46 +17,62 @@ import numpy as np
 from symgraph import dims, origin
 from symgraph.dims import Dim, Size
 from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError
-from symgraph.op import REGISTRY, Mode, Op
+from symgraph.interning import Table
+from symgraph.op import REGISTRY, Mode, Op, exact
 from symgraph.ops import array as ar
-from symgraph.types import ArrayType, Opaque, Shape, format_shape
+from symgraph.types import ArrayType, Opaque, Shape, format_shape, weak_scalar
 from symgraph.value import Value
 
 
 class ConstantValue:
     """Data inside a graph, compared by dtype, shape and bytes: 1, 1.0 and True differ, nan equals itself."""
 
-    __slots__ = ("_key", "type", "value")
+    __slots__ = ("_hash", "_key", "type", "value")
 
     def __init__(self, data: Any) -> None:
+        self.type, self.value, self._key = self._number(data) or self._array(data)
+        self._hash = hash(self._key)
+
+    @staticmethod
+    def _number(data: Any) -> tuple[ArrayType, Any, Any] | None:
+        """Python's own numbers, without a detour by way of NumPy: most constants are such."""
+        if type(data) is float:
+            return _FLOAT, data, (float, struct.pack("d", data))
+        if type(data) is int and -(1 << 63) <= data < 1 << 63:
+            return _INT, data, (int, data)
+        return None
+
+    @staticmethod
+    def _array(data: Any) -> tuple[ArrayType, Any, Any]:
         weak = isinstance(data, int | float) and not isinstance(data, bool | np.generic)
         array = np.asarray(data)
         if array.dtype.kind not in "biuf":
             raise DTypeError(f"a constant must hold real numbers or bools, got {array.dtype} ({type(data).__name__})")
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
-        self.type = ArrayType(array.dtype, array.shape, weak)
-        if weak:
-            self.value = data
-        elif array.ndim:
-            array = np.array(array, order="C")
+        value = data
+        if not weak and array.ndim:
+            value = array = np.array(array, order="C")
             array.flags.writeable = False
-            self.value = array
-        else:
-            self.value = array[()]
-        self._key = (array.dtype.str, array.shape, weak, array.tobytes())
+        elif not weak:
+            value = array[()]
+        key = (array.dtype.str, array.shape, weak, array.tobytes())
+        return ArrayType(array.dtype, array.shape, weak), value, key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ConstantValue) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     def __repr__(self) -> str:
         value = self.value
         if isinstance(value, np.ndarray):
             return f"array{format_shape(value.shape)}" if value.size > 6 else str(value.tolist())
         return repr(value) if self.type.weak else repr(value.item())
+
+
+_FLOAT, _INT = weak_scalar(np.float64), weak_scalar(np.int64)
 
 
 class Expr(Value):
@@ -112,7 +127,8 @@ class Expr(Value):
         """The data of a constant."""
         if self.op is not ar.constant:
             raise SymbolError(f"{self!r} has no value before the compiled function is called: sg.compile(...)(...)")
-        return dict(self._params)["value"].value
+        held: ConstantValue = self._params[0][1]
+        return held.value
 
     # what is known of the type
 
@@ -240,8 +256,8 @@ class Expr(Value):
 
 # -- building nodes ----------------------------------------------------------------------------------------------------
 
-_interned: weakref.WeakValueDictionary[Any, Expr] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_interned: Table[Expr] = Table()
+_known = _interned.refs.get
 
 
 def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
@@ -256,54 +272,61 @@ def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
     return type(error)("\n".join(lines))
 
 
-def build(op: Op, args: Iterable[Any], params: Mapping[str, Any], kind: ArrayType | None = None) -> Expr:
+def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
     """The node for `op` on `args`: an existing one where there is one."""
     nodes = tuple([a if type(a) is Expr else as_expr(a) for a in args])
-    values = dict(params)
+    if op.expand is None and not params:  # most nodes: what is there already needs no inference
+        held = _known((op, nodes, (), ()))
+        node = None if held is None else held()
+        if node is not None:
+            return _marked(node)
     try:
         if op.expand is not None:
-            expanded = op.expand(*nodes, **values)
+            expanded = op.expand(*nodes, **params)
             if expanded is not None:
                 return as_expr(expanded)
-        found = kind if kind is not None else op.infer([n.type for n in nodes], values)
+        found, items = op.result([n.type for n in nodes], params)
     except SymgraphError as error:
         if "\n  at " in str(error):
             raise
         raise _fail(error, op, nodes) from None
-    return intern(op, nodes, tuple(values.items()), found)
+    return intern(op, nodes, items, found)
 
 
 def intern(op: Op, args: tuple[Expr, ...], params: tuple[tuple[str, Any], ...], kind: ArrayType) -> Expr:
     """The one node with these parts."""
-    # 2 and 2.0, 0.0 and -0.0 are equal to Python, and not the same parameter
-    exact = tuple([repr(v) if type(v) is float else type(v) for _, v in params])
-    key = (op, args, params, exact, kind) if op is ar.placeholder else (op, args, params, exact)
-    node = _interned.get(key)
+    key: tuple[Any, ...] = (op, args, params, exact(params) if params else ())
+    if op is ar.placeholder:
+        key = (*key, kind)
+    held = _known(key)
+    node = None if held is None else held()
+    if node is not None:
+        return _marked(node)
+    node = object.__new__(Expr)
+    node.op, node.args, node._params, node.type = op, args, params, kind
     place = origin.mark()
-    if node is None:
-        with _lock:
-            node = _interned.get(key)
-            if node is None:
-                node = object.__new__(Expr)
-                node.op, node.args, node._params, node.type = op, args, params, kind
-                node.marks = () if place is None else (place,)
-                _interned[key] = node
-                return node
-    if place is not None and place not in node.marks and len(node.marks) < 8:
-        node.marks = (*node.marks, place)
+    node.marks = () if place is None else (place,)
+    return _interned.add(key, node)
+
+
+def _marked(node: Expr) -> Expr:
+    """The node, which is also written here."""
+    marks = node.marks
+    if len(marks) < 8:
+        place = origin.mark()
+        if place is not None and place not in marks:
+            node.marks = (*marks, place)
     return node
 
 
-def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Expr:
-    return build(op, args, params)
-
-
-Expr._mode = Mode("symbol", rank=1, apply=_apply)
+Expr._mode = Mode("symbol", rank=1, apply=build)
 
 
 def as_expr(value: Any) -> Expr:
     """A symbol as it is; data as a constant."""
-    held = getattr(value, "expr", value)  # a traced array holds a symbol
+    if type(value) is Expr:
+        return value
+    held = getattr(value, "expr", None)  # a traced array holds a symbol
     return held if isinstance(held, Expr) else constant(value)
 
 
@@ -317,16 +340,23 @@ def constant(value: Any) -> Expr:
     >>> sg.constant(1) + sg.placeholder("a")
     1 + a
     """
+    if type(value) is not float and type(value) is not int:
+        value = _plain_data(value)
+        if isinstance(value, Value) and hasattr(value, "type"):
+            return as_expr(value)
+    held = ConstantValue(value)
+    return intern(ar.constant, (), (("value", held),), held.type)
+
+
+def _plain_data(value: Any) -> Any:
+    """Lists, and arrays of objects, as arrays; those that hold symbols are stacked."""
     if isinstance(value, np.ndarray) and value.dtype == object:
         value = value.tolist()
     if isinstance(value, list | tuple):
-        from symgraph.functions import _array  # lists that hold symbols are stacked
+        from symgraph.functions import _array
 
-        value = _array(value)
-    if isinstance(value, Value) and hasattr(value, "type"):
-        return as_expr(value)
-    held = ConstantValue(value)
-    return intern(ar.constant, (), (("value", held),), held.type)
+        return _array(value)
+    return value
 
 
 ar._lift.append(constant)
@@ -380,7 +410,7 @@ def _declared_size(name: str, axis: int, size: Any) -> Size:
         return dims.atom(size)
     if isinstance(size, Dim):
         return size
-    fixed = operator.index(size)
+    fixed = int(operator.index(size))
     if fixed < 0:
         raise ValueError(f"placeholder {name!r}: sizes cannot be negative, got {fixed}")
     return fixed
@@ -393,23 +423,19 @@ def toposort(outputs: Iterable[Expr]) -> list[Expr]:
     """Every node that the outputs need, arguments before users, in one fixed order. No recursion."""
     order: list[Expr] = []
     done: set[Expr] = set()
-    stack: list[tuple[Expr, int]] = []
     for output in outputs:
-        if output in done:
-            continue
-        done.add(output)
-        stack.append((output, 0))
+        stack = [output]
         while stack:
-            node, position = stack.pop()
-            args = node.args
-            while position < len(args) and args[position] in done:
-                position += 1
-            if position < len(args):
-                stack.append((node, position + 1))
-                done.add(args[position])
-                stack.append((args[position], 0))
-            else:
+            node = stack[-1]
+            if node not in done:
+                waiting = [a for a in node.args if a not in done]
+                if waiting:
+                    waiting.reverse()
+                    stack += waiting
+                    continue
+                done.add(node)
                 order.append(node)
+            stack.pop()
     return order
 
 
@@ -430,21 +456,22 @@ def rebuild(
 ) -> list[Expr]:
     """The outputs built anew with some nodes replaced, and sizes in parameters mapped; types are inferred again."""
     made: dict[Expr, Expr] = dict(replace)
-    for node in toposort(outputs):
-        if node in made:
-            continue
-        if not node.args:
-            made[node] = node
-            continue
-        args = [made[a] for a in node.args]
-        params = dict(node.parts)
-        if rule is not None and params:
-            params = {k: map_dims(v, rule) for k, v in params.items()}
-        if all(a is b for a, b in zip(args, node.args, strict=True)) and tuple(params.items()) == node.parts:
-            made[node] = node
-            continue
-        with origin.derived_from(node.marks[0] if node.marks else None):
-            made[node] = build(node.op, args, params)
+    with origin.derived_from() as derived:
+        for node in toposort(outputs):
+            if node in made:
+                continue
+            if not node.args:
+                made[node] = node
+                continue
+            args = tuple([made[a] for a in node.args])
+            parts = node._params
+            if rule is not None and parts:
+                parts = tuple([(k, map_dims(v, rule)) for k, v in parts])
+            if args == node.args and parts == node._params:
+                made[node] = node
+                continue
+            derived.follow(node.marks)
+            made[node] = build(node.op, args, dict(parts))
     return [made[o] for o in outputs]
 
 

@@ -61,16 +61,20 @@ def mark() -> Mark:
     inherited = _overrides.marks
     if inherited:
         return inherited[-1]
-    frame = sys._getframe(1)
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        inside = _internal.get(filename)
+    # Asked by depth: going from frame to frame would make an object of every frame on the way.
+    depth = 3
+    while True:
+        try:
+            frame = sys._getframe(depth)
+        except ValueError:
+            return None
+        code = frame.f_code
+        inside = _internal.get(code.co_filename)
         if inside is None:
-            inside = _is_internal(filename)
+            inside = _is_internal(code.co_filename)
         if not inside:
-            return frame.f_code, frame.f_lasti
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
+            return code, frame.f_lasti
+        depth += 1
 
 
 def resolve(place: Mark) -> Origin | None:
@@ -89,15 +93,24 @@ def _line_of(code: CodeType, offset: int) -> Origin:
 
 
 class derived_from:  # noqa: N801  (reads as a verb where it is used: with derived_from(mark): ...)
-    """Nodes built inside belong to `place`: gradients and rewrites keep the line of what they come from."""
+    """Nodes built inside belong to `place`: gradients and rewrites keep the line of what they come from.
 
-    __slots__ = ("place",)
+    A walk over many nodes enters once and says at each node which one it :meth:`follow`s.
+    """
 
-    def __init__(self, place: Mark) -> None:
+    __slots__ = ("_marks", "place")
+
+    def __init__(self, place: Mark = None) -> None:
         self.place = place
 
-    def __enter__(self) -> None:
-        _overrides.marks.append(self.place)
+    def __enter__(self) -> derived_from:
+        self._marks = _overrides.marks
+        self._marks.append(self.place)
+        return self
+
+    def follow(self, marks: tuple[Mark, ...]) -> None:
+        """From here on nodes belong to the first of these marks."""
+        self._marks[-1] = marks[0] if marks else None
 
     def __exit__(self, *error: object) -> None:
-        _overrides.marks.pop()
+        self._marks.pop()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from compiler.passes.fold import fold_constants
 from compiler.passes.fuse import fuse_multiply_add
 from compiler.passes.rewrite import Rewrite
 from compiler.passes.simplify import simplify
@@ -17,7 +16,6 @@ from symgraph.expr import Expr
 Pass = Callable[[Sequence[Expr], Callable[[Rewrite], None]], list[Expr]]
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
-    ("fold constants", fold_constants),
     ("simplify", simplify),
     ("fuse multiply-add", fuse_multiply_add),
 )

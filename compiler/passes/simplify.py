@@ -1,4 +1,4 @@
-"""Identities that hold exactly in IEEE arithmetic, and views of views. One rule each, its law as docstring."""
+"""Identities exact in IEEE arithmetic, views of views, constants. One rule each, its law as docstring."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.passes.fold import fold
 from compiler.passes.rewrite import Rewrite, Rule, rewrite
 from symgraph.expr import Expr, as_expr
 from symgraph.ops import array as ar, elementwise as ew
@@ -293,6 +294,7 @@ RULES: dict[str, Sequence[Rule]] = {
     "prod": (reduce_nothing,),
     "max": (reduce_nothing,),
     "min": (reduce_nothing,),
+    "*": (fold,),
 }
 
 
