@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compiler.graph import Graph
 from compiler.passes.rewrite import with_args
 from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
-from symgraph.expr import Expr, as_expr, toposort
+from symgraph.expr import Expr, as_expr
 from symgraph.ops import array as ar, elementwise as ew, reduction as rd
 from symgraph.types import Opaque, Shape
 
@@ -122,12 +123,12 @@ def broadcast_index(shape: Shape, out: Shape, index: Index) -> Index:
 # -- inserting copies --------------------------------------------------------------------------------------------------
 
 
-def lay_out(outputs: Sequence[Expr]) -> list[Expr]:
+def lay_out(graph: Graph) -> list[Expr]:
     """The outputs with copies where a view is not enough, and operands of products in the product's dtype."""
     made: dict[Expr, Expr] = {}
     results: dict[Expr, None] = {}
     with origin.derived_from() as derived:
-        for node in toposort(outputs):
+        for node in graph.order:
             derived.follow(node.marks)
             args = tuple([made[a] for a in node.args])
             if node.op is ar.matmul:
@@ -139,7 +140,7 @@ def lay_out(outputs: Sequence[Expr]) -> list[Expr]:
                 args = (stored(args[0]),)
             made[node] = with_args(node, args)
         laid: list[Expr] = []
-        for output in outputs:
+        for output in graph.outputs:
             derived.follow(output.marks)
             node = made[output]
             base = memory_base(node)

@@ -22,7 +22,7 @@ from compiler.specialise import ArgumentType, Requirement, Typed, specialise
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError, DTypeError, SymgraphError
-from symgraph.expr import Expr, as_expr, format_expr, to_table, toposort
+from symgraph.expr import Expr, as_expr, format_expr, to_table
 from symgraph.ops import elementwise as ew
 
 Run = Callable[[list[Any]], list[Any]]
@@ -161,8 +161,10 @@ def compile_variant(
     typed = specialise(outputs, inputs, arguments)
     count = len(outputs) - len(targets)
     grads = _in_dtypes_of(typed.outputs[count:], [typed.inputs[inputs.index(target)] for target in targets])
-    typed = replace(typed, outputs=(*typed.outputs[:count], *grads) if values else tuple(grads))
-    nodes = toposort(typed.outputs)
+    wanted = (*typed.outputs[:count], *grads) if values else tuple(grads)
+    if wanted != typed.outputs:
+        typed = replace(typed, graph=Graph(wanted))
+    nodes = typed.graph.order
     refused = {kind for kind in {node.type for node in nodes} if kind.dtype not in SUPPORTED}
     for node in nodes if refused else ():
         if node.type in refused:
@@ -174,7 +176,7 @@ def compile_variant(
             )
     try:
         steps: list[Step] = [Step("typed", typed.outputs, ())]
-        final = optimise(typed.outputs, fma=fma, after=steps.append)
+        final = optimise(typed.graph, fma=fma, after=steps.append)
         laid = lay_out(final)
         steps.append(Step("lay out", tuple(laid), ()))
         if verify:

@@ -18,7 +18,7 @@ from symgraph import dims, origin
 from symgraph.dims import Dim, Size
 from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError
 from symgraph.interning import Table
-from symgraph.op import REGISTRY, Mode, Op, exact
+from symgraph.op import REGISTRY, Mode, Op, Parts, exact
 from symgraph.ops import array as ar
 from symgraph.types import ArrayType, Opaque, Shape, format_shape, weak_scalar
 from symgraph.value import Value
@@ -30,17 +30,17 @@ class ConstantValue:
     __slots__ = ("_hash", "_key", "type", "value")
 
     def __init__(self, data: Any) -> None:
-        self.type, self.value, self._key = self._number(data) or self._array(data)
+        kind: Any = type(data)
+        self._key: Any
+        if kind is float:  # Python's own numbers without a detour by way of NumPy: most constants are such
+            self.type, self.value, self._key = _FLOAT, data, (float, _bytes(data))
+        elif kind is np.float64:
+            self.type, self.value, self._key = _FLOAT64, data, (np.float64, _bytes(data))
+        elif kind is int and -(1 << 63) <= data < 1 << 63:
+            self.type, self.value, self._key = _INT, data, (int, data)
+        else:
+            self.type, self.value, self._key = self._array(data)
         self._hash = hash(self._key)
-
-    @staticmethod
-    def _number(data: Any) -> tuple[ArrayType, Any, Any] | None:
-        """Python's own numbers, without a detour by way of NumPy: most constants are such."""
-        if type(data) is float:
-            return _FLOAT, data, (float, struct.pack("d", data))
-        if type(data) is int and -(1 << 63) <= data < 1 << 63:
-            return _INT, data, (int, data)
-        return None
 
     @staticmethod
     def _array(data: Any) -> tuple[ArrayType, Any, Any]:
@@ -72,7 +72,9 @@ class ConstantValue:
         return repr(value) if self.type.weak else repr(value.item())
 
 
+_bytes = struct.Struct("d").pack
 _FLOAT, _INT = weak_scalar(np.float64), weak_scalar(np.int64)
+_FLOAT64 = ArrayType(np.dtype(np.float64), ())
 
 
 class Expr(Value):
@@ -275,8 +277,10 @@ def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
 def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
     """The node for `op` on `args`: an existing one where there is one."""
     nodes = tuple([a if type(a) is Expr else as_expr(a) for a in args])
-    if op.expand is None and not params:  # most nodes: what is there already needs no inference
-        held = _known((op, nodes, (), ()))
+    plain = not params and op.expand is None  # most nodes: what is there already needs no inference
+    if plain:
+        key = op, nodes
+        held = _known(key)
         node = None if held is None else held()
         if node is not None:
             return _marked(node)
@@ -285,25 +289,26 @@ def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
             expanded = op.expand(*nodes, **params)
             if expanded is not None:
                 return as_expr(expanded)
-        found, items = op.result([n.type for n in nodes], params)
+        kind, parts = op.result(tuple([n.type for n in nodes]), params)
     except SymgraphError as error:
         if "\n  at " in str(error):
             raise
         raise _fail(error, op, nodes) from None
-    return intern(op, nodes, items, found)
+    return _made(key, op, nodes, (), kind) if plain else intern(op, nodes, parts, kind)
 
 
-def intern(op: Op, args: tuple[Expr, ...], params: tuple[tuple[str, Any], ...], kind: ArrayType) -> Expr:
+def intern(op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType) -> Expr:
     """The one node with these parts."""
-    key: tuple[Any, ...] = (op, args, params, exact(params) if params else ())
-    if op is ar.placeholder:
-        key = (*key, kind)
+    key = (op, args, parts, exact(parts)) if parts else (op, args)
     held = _known(key)
     node = None if held is None else held()
-    if node is not None:
-        return _marked(node)
+    return _made(key, op, args, parts, kind) if node is None else _marked(node)
+
+
+def _made(key: Any, op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType) -> Expr:
+    """A new node."""
     node = object.__new__(Expr)
-    node.op, node.args, node._params, node.type = op, args, params, kind
+    node.op, node.args, node._params, node.type = op, args, parts, kind
     place = origin.mark()
     node.marks = () if place is None else (place,)
     return _interned.add(key, node)
@@ -324,8 +329,11 @@ Expr._mode = Mode("symbol", rank=1, apply=build)
 
 def as_expr(value: Any) -> Expr:
     """A symbol as it is; data as a constant."""
-    if type(value) is Expr:
-        return value
+    kind = type(value)
+    if kind is Expr:
+        return value  # type: ignore[no-any-return]
+    if kind is float or kind is int:
+        return constant(value)
     held = getattr(value, "expr", None)  # a traced array holds a symbol
     return held if isinstance(held, Expr) else constant(value)
 
@@ -345,7 +353,9 @@ def constant(value: Any) -> Expr:
         if isinstance(value, Value) and hasattr(value, "type"):
             return as_expr(value)
     held = ConstantValue(value)
-    return intern(ar.constant, (), (("value", held),), held.type)
+    key = ar.constant, held._key
+    node = _interned.get(key)
+    return _made(key, ar.constant, (), (("value", held),), held.type) if node is None else _marked(node)
 
 
 def _plain_data(value: Any) -> Any:
@@ -398,7 +408,9 @@ def placeholder(name: str, shape: Any = None, dtype: Any = None) -> Expr:
 
 def typed_placeholder(name: str, kind: ArrayType) -> Expr:
     """A placeholder of a given type."""
-    return intern(ar.placeholder, (), (("name", name),), kind)
+    key = ar.placeholder, name, kind
+    node = _interned.get(key)
+    return _made(key, ar.placeholder, (), (("name", name),), kind) if node is None else _marked(node)
 
 
 def _declared_size(name: str, axis: int, size: Any) -> Size:
@@ -424,18 +436,22 @@ def toposort(outputs: Iterable[Expr]) -> list[Expr]:
     order: list[Expr] = []
     done: set[Expr] = set()
     for output in outputs:
-        stack = [output]
-        while stack:
-            node = stack[-1]
-            if node not in done:
-                waiting = [a for a in node.args if a not in done]
-                if waiting:
-                    waiting.reverse()
-                    stack += waiting
-                    continue
-                done.add(node)
+        if output in done:
+            continue
+        done.add(output)
+        open_ = [(output, iter(output.args))]
+        while open_:
+            node, args = open_[-1]
+            for arg in args:
+                if arg not in done:
+                    done.add(arg)
+                    if arg.args:
+                        open_.append((arg, iter(arg.args)))
+                        break
+                    order.append(arg)
+            else:
                 order.append(node)
-            stack.pop()
+                open_.pop()
     return order
 
 
@@ -453,11 +469,15 @@ def rebuild(
     outputs: Sequence[Expr],
     replace: Mapping[Expr, Expr],
     rule: Callable[[Size], Size] | None = None,
+    order: Iterable[Expr] | None = None,
 ) -> list[Expr]:
-    """The outputs built anew with some nodes replaced, and sizes in parameters mapped; types are inferred again."""
+    """The outputs built anew with some nodes replaced, and sizes in parameters mapped; types are inferred again.
+
+    `order` is the outputs' toposort, where the caller has it.
+    """
     made: dict[Expr, Expr] = dict(replace)
     with origin.derived_from() as derived:
-        for node in toposort(outputs):
+        for node in toposort(outputs) if order is None else order:
             if node in made:
                 continue
             if not node.args:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 _lock = threading.RLock()
-"""Held while a table changes; reentrant, because any line may drop the last use of something."""
+"""Held while an entry is replaced or removed; reentrant, because any line may drop the last use of something."""
 
 if hasattr(os, "register_at_fork"):  # a child must not inherit a lock that another thread of its parent holds
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
@@ -24,15 +24,8 @@ if hasattr(os, "register_at_fork"):  # a child must not inherit a lock that anot
 class Held(weakref.ref[T]):
     """A weak reference that knows its key."""
 
-    __slots__ = ("key", "table")
+    __slots__ = ("key",)
     key: Hashable
-    table: dict[Any, Held[T]]
-
-
-def _forget(held: Held[Any]) -> None:
-    with _lock:
-        if held.table.get(held.key) is held:
-            del held.table[held.key]
 
 
 class Table(Generic[T]):
@@ -42,10 +35,17 @@ class Table(Generic[T]):
         refs: what is there; ``refs.get(key)`` called gives the object, or None where it was dropped just now.
     """
 
-    __slots__ = ("refs",)
+    __slots__ = ("_forget", "refs")
 
     def __init__(self) -> None:
-        self.refs: dict[Any, Held[T]] = {}
+        refs: dict[Any, Held[T]] = {}
+
+        def forget(held: Held[T]) -> None:
+            with _lock:
+                if refs.get(held.key) is held:
+                    del refs[held.key]
+
+        self.refs, self._forget = refs, forget
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -57,13 +57,14 @@ class Table(Generic[T]):
 
     def add(self, key: Hashable, made: T) -> T:
         """Enter an object; where another thread was quicker, its object is the one."""
-        held = Held(made, _forget)
-        held.key, held.table = key, self.refs
+        held = Held(made, self._forget)
+        held.key = key
+        there = self.refs.setdefault(key, held)  # one step, so it needs no lock
+        if there is held:
+            return made
         with _lock:
-            there = self.refs.setdefault(key, held)
-            if there is not held:
-                first = there()
-                if first is not None:
-                    return first
-                self.refs[key] = held
+            first = self.get(key)
+            if first is not None:
+                return first
+            self.refs[key] = held
         return made

@@ -88,14 +88,16 @@ class Op:
             return self.impl(*args, **params)
         return chosen.apply(self, args, params)
 
-    def result(self, types: Sequence[ArrayType], params: Params) -> tuple[ArrayType, Parts]:
+    def result(self, types: tuple[ArrayType, ...], params: Params) -> tuple[ArrayType, Parts]:
         """The type of the result, and the parameters in canonical form; remembered, because graphs repeat themselves.
 
         Raises:
             SymgraphError: the row does not take arguments of these types.
         """
-        parts = tuple(params.items())
-        key = (*types, parts, exact(parts)) if parts else tuple(types)
+        key: Any = types
+        if params:
+            parts = tuple(params.items())
+            key = types, parts, exact(parts)
         found = self._results.get(key)
         if found is None:
             values = dict(params)

@@ -33,8 +33,7 @@ def fold(node: Expr) -> Expr | None:
     if size > 64 and size > max(np.size(a.value) for a in node.args):
         return None
     try:
-        with np.errstate(all="ignore"):
-            value: Any = node.op.impl(*(a.value for a in node.args), **node.params)
+        value: Any = node.op.impl(*[a.value for a in node.args], **node.params)
     except (ValueError, TypeError, ArithmeticError, IndexError):
         return None  # the error belongs to the call, where it is raised with its line
     if node.type.weak:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from compiler.graph import Graph
 from compiler.passes.rewrite import Rewrite, with_args
 from symgraph import origin
-from symgraph.expr import Expr, as_expr, toposort
+from symgraph.expr import Expr, as_expr
 from symgraph.ops import elementwise as ew
 
 
-def fuse_multiply_add(outputs: Sequence[Expr], record: Callable[[Rewrite], None]) -> list[Expr]:
+def fuse_multiply_add(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """a * b + c -> fma(a, b, c), also with minus, where the product is used nowhere else."""
-    order = toposort(outputs)
-    uses: dict[Expr, int] = dict.fromkeys(outputs, 1)
-    for node in order:
+    uses: dict[Expr, int] = {}
+    for output in graph.outputs:
+        uses[output] = uses.get(output, 0) + 1
+    for node in graph.order:
         for arg in node.args:
             uses[arg] = uses.get(arg, 0) + 1
     made: dict[Expr, Expr] = {}
     with origin.derived_from() as derived:
-        for node in order:
+        for node in graph.order:
             derived.follow(node.marks)
             fused = None
             if (node.op is ew.add or node.op is ew.sub) and node.type.dtype is not None and node.type.dtype.kind == "f":
@@ -29,7 +31,7 @@ def fuse_multiply_add(outputs: Sequence[Expr], record: Callable[[Rewrite], None]
             else:
                 made[node] = fused
                 record(Rewrite("a * b + c -> fma(a, b, c)", node, fused))
-    return [made[o] for o in outputs]
+    return [made[o] for o in graph.outputs]
 
 
 def _is_product(x: Expr, node: Expr, uses: dict[Expr, int]) -> bool:

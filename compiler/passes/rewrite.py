@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from compiler.graph import Graph
 from symgraph import origin
 from symgraph.errors import CompileError
-from symgraph.expr import Expr, build, format_expr, intern, toposort
+from symgraph.expr import Expr, build, format_expr, intern
 from symgraph.op import REGISTRY
 
 Rule = Callable[[Expr], Expr | None]
@@ -37,7 +38,7 @@ def with_args(node: Expr, args: tuple[Expr, ...]) -> Expr:
 
 
 def rewrite(
-    outputs: Sequence[Expr],
+    graph: Graph,
     rules: Mapping[str, Iterable[Rule]],
     record: Callable[[Rewrite], None],
     limit: int = 100,
@@ -47,13 +48,14 @@ def rewrite(
     Raises:
         CompileError: a rule changed a type, or the rules go round in circles.
     """
-    anywhere = tuple(rules.get("*", ()))
-    by_op = {REGISTRY[name]: (*some, *anywhere) for name, some in rules.items() if name != "*"}
+    titled = {name: tuple([(_title(rule), rule) for rule in some]) for name, some in rules.items()}
+    anywhere = titled.pop("*", ())
+    by_op = {REGISTRY[name]: (*some, *anywhere) for name, some in titled.items()}
 
     def rewritten(node: Expr) -> Expr:
         """Apply rules at this node, then at what it became; its arguments are rewritten already."""
         for _ in range(limit):
-            for rule in by_op.get(node.op, anywhere):
+            for title, rule in by_op.get(node.op, anywhere):
                 after = rule(node)
                 if after is None or after is node or after.type.weak != node.type.weak:
                     continue  # a Python number is weaker than an array of one: dtypes would differ downstream
@@ -61,7 +63,7 @@ def rewrite(
                     raise CompileError(
                         f"rule {rule.__name__} changed {node.type} to {after.type}: {node!r} -> {after!r}"
                     )
-                record(Rewrite((rule.__doc__ or rule.__name__).split("\n")[0], node, after))
+                record(Rewrite(title, node, after))
                 node = after
                 derived.follow(node.marks)
                 break
@@ -71,7 +73,14 @@ def rewrite(
 
     made: dict[Expr, Expr] = {}
     with origin.derived_from() as derived:
-        for node in toposort(outputs):
-            derived.follow(node.marks)
-            made[node] = rewritten(with_args(node, tuple([made[a] for a in node.args])))
-    return [made[o] for o in outputs]
+        for node in graph.order:
+            if node.args:
+                derived.follow(node.marks)
+                made[node] = rewritten(with_args(node, tuple([made[a] for a in node.args])))
+            else:
+                made[node] = node
+    return [made[o] for o in graph.outputs]
+
+
+def _title(rule: Rule) -> str:
+    return (rule.__doc__ or rule.__name__).split("\n")[0]
