@@ -17,7 +17,6 @@ import numpy as np
 from symgraph import dims, origin
 from symgraph.dims import Dim, Size
 from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError
-from symgraph.interning import Table
 from symgraph.op import REGISTRY, Mode, Op, Parts, exact
 from symgraph.ops import array as ar
 from symgraph.types import ArrayType, Opaque, Shape, format_shape, weak_scalar
@@ -111,8 +110,7 @@ class Expr(Value):
     @property
     def origins(self) -> tuple[origin.Origin, ...]:
         """The places in the user's source that wrote this node."""
-        found = (origin.resolve(m) for m in self.marks)
-        return tuple(dict.fromkeys(o for o in found if o is not None))
+        return tuple(dict.fromkeys(map(origin.resolve, self.marks)))
 
     @property
     def origin(self) -> origin.Origin | None:
@@ -258,14 +256,12 @@ class Expr(Value):
 
 # -- building nodes ----------------------------------------------------------------------------------------------------
 
-_interned: Table[Expr] = Table()
-_known = _interned.refs.get
-
 
 def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
     """Add to an error the user's line and the operands."""
     lines = [str(error)]
-    place = origin.resolve(origin.mark())
+    here = origin.marks()
+    place = origin.resolve(here[0]) if here else None
     if place is not None:
         lines.append(f"  at {place.file}:{place.line}" + (f": {place.text}" if place.text else ""))
     for arg in args:
@@ -279,8 +275,7 @@ def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
     nodes = tuple([a if type(a) is Expr else as_expr(a) for a in args])
     plain = not params and op.expand is None  # most nodes: what is there already needs no inference
     if plain:
-        key = op, nodes
-        held = _known(key)
+        held = op.nodes.refs.get(nodes)
         node = None if held is None else held()
         if node is not None:
             return _marked(node)
@@ -294,14 +289,13 @@ def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
         if "\n  at " in str(error):
             raise
         raise _fail(error, op, nodes) from None
-    return _made(key, op, nodes, (), kind) if plain else intern(op, nodes, parts, kind)
+    return _made(nodes, op, nodes, (), kind) if plain else intern(op, nodes, parts, kind)
 
 
 def intern(op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType) -> Expr:
     """The one node with these parts."""
-    key = (op, args, parts, exact(parts)) if parts else (op, args)
-    held = _known(key)
-    node = None if held is None else held()
+    key = (args, parts, exact(parts)) if parts else args
+    node = op.nodes.get(key)
     return _made(key, op, args, parts, kind) if node is None else _marked(node)
 
 
@@ -309,18 +303,17 @@ def _made(key: Any, op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayTyp
     """A new node."""
     node = object.__new__(Expr)
     node.op, node.args, node._params, node.type = op, args, parts, kind
-    place = origin.mark()
-    node.marks = () if place is None else (place,)
-    return _interned.add(key, node)
+    node.marks = origin.marks()
+    return op.nodes.add(key, node)  # type: ignore[no-any-return]
 
 
 def _marked(node: Expr) -> Expr:
     """The node, which is also written here."""
     marks = node.marks
     if len(marks) < 8:
-        place = origin.mark()
-        if place is not None and place not in marks:
-            node.marks = (*marks, place)
+        here = origin.marks()
+        if here and here[0] not in marks:
+            node.marks = marks + here
     return node
 
 
@@ -353,9 +346,8 @@ def constant(value: Any) -> Expr:
         if isinstance(value, Value) and hasattr(value, "type"):
             return as_expr(value)
     held = ConstantValue(value)
-    key = ar.constant, held._key
-    node = _interned.get(key)
-    return _made(key, ar.constant, (), (("value", held),), held.type) if node is None else _marked(node)
+    node: Expr | None = ar.constant.nodes.get(held._key)
+    return _made(held._key, ar.constant, (), (("value", held),), held.type) if node is None else _marked(node)
 
 
 def _plain_data(value: Any) -> Any:
@@ -408,8 +400,8 @@ def placeholder(name: str, shape: Any = None, dtype: Any = None) -> Expr:
 
 def typed_placeholder(name: str, kind: ArrayType) -> Expr:
     """A placeholder of a given type."""
-    key = ar.placeholder, name, kind
-    node = _interned.get(key)
+    key = name, kind
+    node: Expr | None = ar.placeholder.nodes.get(key)
     return _made(key, ar.placeholder, (), (("name", name),), kind) if node is None else _marked(node)
 
 
@@ -521,7 +513,7 @@ def from_table(table: list[tuple[Any, ...]]) -> list[Expr]:
     for name, args, params, kind, places in table[1:]:
         op = REGISTRY[name]
         marks = tuple(origin.Origin(*p) for p in places)
-        with origin.derived_from(marks[0] if marks else None):
+        with origin.derived_from(marks):
             if op is ar.constant:
                 nodes.append(constant(dict(params)["value"]))
             elif op is ar.placeholder:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from symgraph.errors import DTypeError, ShapeError
+from symgraph.interning import Table
 from symgraph.types import ArrayType, Opaque, broadcast_shapes, format_shape
 
 Kind = Literal["elementwise", "reduction", "view", "contraction", "gather", "scatter", "source"]
@@ -49,6 +50,7 @@ class Op:
         symbol: how formulas print it, with {} for arguments; empty: ``name(...)``.
         expand: for operations that exist only until types are known, the expression that then replaces them.
         shape_only: arguments of which only the shape matters.
+        nodes: the nodes of this operation, by their parts.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Op:
     shape_only: tuple[int, ...] = ()
     ufunc: np.ufunc | None = None
     label: str = field(default="")
+    nodes: Table[Any] = field(default_factory=Table, init=False, repr=False)
     _results: dict[Any, tuple[ArrayType, Parts]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
