@@ -79,10 +79,11 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
         replace[node] = typed_placeholder(node.name or "", ArrayType(given.dtype, shape, given.weak))
     graph = Graph(rebuild(outputs, replace, lambda size: dims.substitute(size, sizes), order))
     new_inputs = [replace[n] for n in inputs]
-    requirements = _requirements(graph)
+    found = _requirements(graph)
+    requirements = list(found)
     # An equality of two plain sizes merges them, so that axes known to be equal can share a loop.
     for _ in range(64):
-        merged = _merge(requirements)
+        merged = _merge(found)  # those of the rounds before hold in this graph by its very sizes
         if not merged:
             break
         again = {
@@ -98,8 +99,8 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
 
         graph = Graph(rebuild(graph.outputs, again, rule, graph.order))
         new_inputs = [again[n] for n in new_inputs]
-        fresh = _requirements(graph)
-        requirements = [*requirements, *(r for r in fresh if r.left != r.right)]
+        found = _requirements(graph)
+        requirements += found
     return Typed(graph, tuple(new_inputs), tuple(dict.fromkeys(requirements)))
 
 
