@@ -173,7 +173,7 @@ class Bodies:
         self,
         buffers: dict[Expr, Buffer],
         stored: set[Expr],
-        again: Callable[[Place], bool],
+        again: Callable[[Place, bool], bool],
         errors: list[tuple[type[Exception], str]],
     ) -> None:
         self.buffers, self.stored, self.again = buffers, stored, again
@@ -250,7 +250,7 @@ class Bodies:
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])
-        elif place.element is None or (base in self.buffers and not self.again(place)):
+        elif place.element is None or (base in self.buffers and not self.again(place, direct)):
             value = self._load(base, number_of(place), mask)
         else:
             key = (base, place.element, None if mask is None else mask.number)

@@ -246,7 +246,7 @@ class Dispatch:
         if cotangent:
             if len(outputs) != 1:
                 raise GradientError(f"cotangent= needs a single output, this function has {len(outputs)}")
-            with origin.derived_from(outputs[0].marks[0] if outputs[0].marks else None):
+            with origin.derived_from(outputs[0].marks):
                 weights = ar.broadcast_like(COTANGENT * seeds[0], outputs[0], axis=(), keepdims=True)
             seeds = [as_expr(weights)]
         return pullback(outputs, seeds, targets)

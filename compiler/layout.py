@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compiler.graph import Graph
 from compiler.passes.rewrite import with_args
 from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
-from symgraph.expr import Expr, as_expr, toposort
+from symgraph.expr import Expr, as_expr
 from symgraph.ops import array as ar, elementwise as ew, reduction as rd
 from symgraph.types import Opaque, Shape
 
@@ -122,28 +123,31 @@ def broadcast_index(shape: Shape, out: Shape, index: Index) -> Index:
 # -- inserting copies --------------------------------------------------------------------------------------------------
 
 
-def lay_out(outputs: Sequence[Expr]) -> list[Expr]:
+def lay_out(graph: Graph) -> list[Expr]:
     """The outputs with copies where a view is not enough, and operands of products in the product's dtype."""
     made: dict[Expr, Expr] = {}
-    for node in toposort(outputs):
-        args = [made[a] for a in node.args]
-        with origin.derived_from(node.marks[0] if node.marks else None):
+    results: dict[Expr, None] = {}
+    with origin.derived_from() as derived:
+        for node in graph.order:
+            derived.follow(node.marks)
+            args = tuple([made[a] for a in node.args])
             if node.op is ar.matmul:
                 made[node] = _product(node, args)
                 continue
             if node.op is ar.take:
-                args[0] = stored(args[0])
+                args = (stored(args[0]), *args[1:])
             elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
-                args = [stored(args[0])]
-        made[node] = with_args(node, args)
-    results: list[Expr] = []
-    for output in outputs:
-        node = made[output]
-        base = memory_base(node)
-        with origin.derived_from(output.marks[0] if output.marks else None):
+                args = (stored(args[0]),)
+            made[node] = with_args(node, args)
+        laid: list[Expr] = []
+        for output in graph.outputs:
+            derived.follow(output.marks)
+            node = made[output]
+            base = memory_base(node)
             direct = base.op.kind not in ("view", "source") and (base is node or base not in results)
-            results.append(node if direct else as_expr(ar.contiguous(node)))
-    return results
+            laid.append(node if direct else as_expr(ar.contiguous(node)))
+            results[laid[-1]] = None
+    return laid
 
 
 def in_memory(base: Expr) -> bool:
@@ -156,7 +160,7 @@ def stored(node: Expr) -> Expr:
     return node if in_memory(memory_base(node)) else as_expr(ar.contiguous(node))
 
 
-def _product(node: Expr, args: list[Expr]) -> Expr:
+def _product(node: Expr, args: Sequence[Expr]) -> Expr:
     dtype = node.type.dtype
     assert dtype is not None
     if dtype == np.bool_:

@@ -95,6 +95,7 @@ class _Lowering:
             self.outer,
             chunk,
             chunks,
+            cost,
             self.fills,
             list(self.partials.values()),
             list(self.private),
@@ -301,11 +302,20 @@ def lanes_of(nest: Nest) -> int:
             widest = max(widest, s.dtype.itemsize)
     work = sum(weight(s) for s in nest.body)
     lanes = 64 // widest * (4 if work <= 12 else 2 if work <= 80 else 1)
+    lanes = min(lanes, 64)
+    for s in nest.body:  # sums that every lane keeps for itself should stay in the nearest cache
+        if isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _has(s.address, nest.vector):
+            while lanes > 64 // widest and _exceeds(s.buffer.elements * (lanes * s.buffer.dtype.itemsize), TILE_BYTES // 2):
+                lanes //= 2
     length = nest.sizes[nest.vector]
     if isinstance(length, int):
         while lanes > 2 and lanes // 2 >= length:
             lanes //= 2
-    return min(lanes, 64)
+    return lanes
+
+
+def _exceeds(size: Size, limit: int) -> bool:
+    return not isinstance(size, int) or size > limit
 
 
 def _cost(nest: Nest) -> int:

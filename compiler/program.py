@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError
 from symgraph.expr import Expr
@@ -248,7 +249,7 @@ class Region:
     """Loops and statements that run as one function, for chunks of `chunk` rows out of `size`, in any order and number
     of threads; `size` is None where nothing is cut into chunks.
 
-    `fills` are done before; `tiles` are the buffers with room for one tile, `across` tells that in them rows are
+    `cost` is about how many picoseconds a row takes. `fills` are done before; `tiles` are the buffers with room for one tile, `across` tells that in them rows are
     neighbours, so that vectors run across rows.
     """
 
@@ -256,6 +257,7 @@ class Region:
     size: Size | None = None
     chunk: Size = 1
     chunks: Size = 1
+    cost: Size = 0
     fills: list[Fill] = field(default_factory=list)
     partials: list[Partial] = field(default_factory=list)
     tiles: list[Buffer] = field(default_factory=list)
@@ -292,6 +294,17 @@ class Program:
     outputs: list[Buffer]
     temporaries: list[Buffer]
     errors: list[tuple[type[Exception], str]]
+
+    @cached_property
+    def work(self) -> Size:
+        """About how many picoseconds a call takes, on one thread."""
+        total: Size = 0
+        for step in self.steps:
+            if isinstance(step, Product):
+                total = total + dims.product([*step.batch, step.rows, step.columns, step.inner]) * 100
+            elif step.size is not None:
+                total = total + step.size * step.cost
+        return total
 
 
 # -- recording scalar rules --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from compiler.lower import lower
 from compiler.program import Address, Buffer, Load, Nest, Product, Reduce, Ref, Region, Step, Store
 from symgraph import dims
-from symgraph.dims import Dim, Size
+from symgraph.dims import Call, Dim, Size
 
 
 def form_regions(steps: Sequence[Nest | Product], temporaries: Iterable[Buffer]) -> list[Step]:
@@ -56,12 +56,25 @@ def _class(size: Size) -> object:
     """What sizes that differ by a few have in common."""
     if isinstance(size, int):
         return "fixed", size // 64 if size >= 64 else size
-    rest = size - _constant(size)
-    return rest if isinstance(rest, Dim) else size
+    size = _above_zero(size)
+    return size - _constant(size)
+
+
+def _above_zero(size: Dim) -> Dim:
+    """x of max(x, 0)."""
+    if len(size.terms) == 1:
+        monomial, coefficient = size.terms[0]
+        if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], Call):
+            function, args = monomial[0].function, monomial[0].args
+            if function == "max" and args[1] == 0 and isinstance(args[0], Dim):
+                return args[0]
+    return size
 
 
 def _constant(size: Size) -> int:
-    return next((c for m, c in size.terms if not m), 0) if isinstance(size, Dim) else size
+    if isinstance(size, int):
+        return size
+    return next((c for m, c in _above_zero(size).terms if not m), 0)
 
 
 def _join(steps: Sequence[Nest | Product]) -> list[Group]:

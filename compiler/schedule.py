@@ -39,8 +39,9 @@ from symgraph.types import Shape
 STRAIGHT_LIMIT, NEST_LIMIT = 256, 256
 """Tasks in one nest without and with loops; a longer one is cut, which keeps the time LLVM takes linear."""
 
-CHEAP = 8
-"""What a value may cost, in additions, to be computed again where it is wanted instead of stored."""
+CHEAP, CHEAP_ELSEWHERE = 8, 24
+"""What a value may cost, in additions, to be computed again instead of stored: in the same loops, where it would lie in
+a tile's buffer, and elsewhere, where it would go to memory and back."""
 
 
 @dataclass(eq=False)
@@ -169,7 +170,7 @@ class Scheduler:
             levels = [0]
             task.direct = [in_registers(place, task) for place in task.places]
             for place, direct in zip(task.places, task.direct, strict=True):
-                levels.append(self._ready(place.base) + (not direct and not self._again(place)))
+                levels.append(self._ready(place.base) + (not direct and not self._again(place, direct)))
             for whole in self._whole_operands(node):
                 levels.append(self._ready(whole) + 1)
             task.level = max(levels)
@@ -181,9 +182,10 @@ class Scheduler:
         """What it costs, about, to have a value at an index: a load, or the computation from loads."""
         return self.costs[place.base] if place.element is not None and computed(place.base) else 1
 
-    def _again(self, place: Place) -> bool:
+    def _again(self, place: Place, direct: bool) -> bool:
         """Whether a value is better computed where it is wanted than stored and read."""
-        return place.element is not None and computed(place.base) and self.costs[place.base] <= CHEAP
+        limit = CHEAP if direct else CHEAP_ELSEWHERE
+        return place.element is not None and computed(place.base) and self.costs[place.base] <= limit
 
     def _whole_operands(self, node: Expr) -> list[Expr]:
         """Operands read at computed addresses, or by a library: they must lie in memory."""
@@ -216,7 +218,7 @@ class Scheduler:
                         continue
                     if direct:
                         first_use[place.base] = min(first_use.get(place.base, task.level), task.level)
-                    elif not self._again(place):
+                    elif not self._again(place, direct):
                         fixed.add(place.base)
 
     def _group(self) -> None:
@@ -240,7 +242,7 @@ class Scheduler:
                 base = place.base
                 if base.op.kind == "source" or (direct and self.by_node[base][0].nest == task.nest):
                     continue
-                if not self._again(place):
+                if not self._again(place, direct):
                     stored.add(base)
         return stored
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from compiler.graph import Graph
 from symgraph import dims, origin
 from symgraph.dims import Atom, Dim, Size
 from symgraph.errors import OutOfBoundsError, ShapeError, SymgraphError
-from symgraph.expr import Expr, format_expr, placeholders, rebuild, toposort, typed_placeholder
+from symgraph.expr import Expr, format_expr, rebuild, toposort, typed_placeholder
 from symgraph.ops import array as ar
 from symgraph.types import ArrayType, Opaque, Shape, format_shape
 
@@ -48,9 +49,14 @@ class Requirement:
 class Typed:
     """A typed graph, and what its sizes must satisfy."""
 
-    outputs: tuple[Expr, ...]
+    graph: Graph
     inputs: tuple[Expr, ...]
     requirements: tuple[Requirement, ...]
+
+    @property
+    def outputs(self) -> tuple[Expr, ...]:
+        """The outputs of the graph."""
+        return self.graph.outputs
 
 
 def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mapping[str, ArgumentType]) -> Typed:
@@ -65,21 +71,19 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
         ShapeError, DTypeError, OutOfBoundsError: at the user's line, where no sizes could satisfy the graph.
     """
     sizes = _declared_sizes(inputs, arguments)
+    order = toposort(outputs)
     replace: dict[Expr, Expr] = {}
-    for node in dict.fromkeys((*inputs, *placeholders(outputs))):
+    for node in dict.fromkeys((*inputs, *[n for n in order if n.op is ar.placeholder])):
         given = arguments[node.name or ""]
         shape = _argument_shape(node, given, sizes)
         replace[node] = typed_placeholder(node.name or "", ArrayType(given.dtype, shape, given.weak))
-
-    def rule(size: Size) -> Size:
-        return dims.substitute(size, sizes)
-
-    typed = rebuild(outputs, replace, rule)
+    graph = Graph(rebuild(outputs, replace, lambda size: dims.substitute(size, sizes), order))
     new_inputs = [replace[n] for n in inputs]
-    requirements = _requirements(typed)
+    found = _requirements(graph)
+    requirements = list(found)
     # An equality of two plain sizes merges them, so that axes known to be equal can share a loop.
     for _ in range(64):
-        merged = _merge(requirements)
+        merged = _merge(found)  # those of the rounds before hold in this graph by its very sizes
         if not merged:
             break
         again = {
@@ -87,13 +91,17 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
                 old.name or "",
                 ArrayType(old.type.dtype, tuple(dims.substitute(s, merged) for s in _shape(old)), old.type.weak),
             )
-            for old in dict.fromkeys((*new_inputs, *placeholders(typed)))
+            for old in dict.fromkeys((*new_inputs, *[n for n in graph.order if n.op is ar.placeholder]))
         }
-        typed = rebuild(typed, again, lambda size, merged=merged: dims.substitute(size, merged))  # type: ignore[misc]
+
+        def rule(size: Size, merged: dict[str, Size] = merged) -> Size:
+            return dims.substitute(size, merged)
+
+        graph = Graph(rebuild(graph.outputs, again, rule, graph.order))
         new_inputs = [again[n] for n in new_inputs]
-        fresh = _requirements(typed)
-        requirements = [*requirements, *(r for r in fresh if r.left != r.right)]
-    return Typed(tuple(typed), tuple(new_inputs), tuple(dict.fromkeys(requirements)))
+        found = _requirements(graph)
+        requirements += found
+    return Typed(graph, tuple(new_inputs), tuple(dict.fromkeys(requirements)))
 
 
 def _shape(node: Expr) -> Shape:
@@ -156,21 +164,24 @@ def _plain(size: Size) -> str | None:
     return None
 
 
-def _requirements(outputs: Sequence[Expr]) -> list[Requirement]:
+def _requirements(graph: Graph) -> list[Requirement]:
     found: dict[tuple[Size, str, Size], Requirement] = {}
-    for node in toposort(outputs):
-        for left, relation, right in _node_requirements(node):
+    seen: set[Any] = set()
+    for node in graph.order:
+        rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)
+        if rule is None:
+            continue
+        # Rules read types and parameters, and of indices the values: what was asked once need not be asked again.
+        asked = node if node.op is ar.take else (rule, node.type, node.parts, *[a.type for a in node.args])
+        if asked in seen:
+            continue
+        seen.add(asked)
+        for left, relation, right in rule(node):
             if isinstance(left, int) and isinstance(right, int):
                 continue  # the row has checked it
             if left != right:
                 found.setdefault((left, relation, right), Requirement(left, relation, right, node))
     return list(found.values())
-
-
-def _node_requirements(node: Expr) -> Iterator[tuple[Size, str, Size]]:
-    rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)
-    if rule is not None:
-        yield from rule(node)
 
 
 def _broadcasts(node: Expr) -> Iterator[tuple[Size, str, Size]]:

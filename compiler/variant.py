@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +23,7 @@ from compiler.specialise import ArgumentType, Requirement, Typed, specialise
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError, DTypeError, SymgraphError
-from symgraph.expr import Expr, as_expr, format_expr, to_table, toposort
+from symgraph.expr import Expr, as_expr, format_expr, to_table
 from symgraph.ops import elementwise as ew
 
 
@@ -48,7 +46,6 @@ class Variant:
         self._places = {base: k for k, base in enumerate([*arrays, *returned_as_numbers(outputs)])}
         self._singles = [b.dtype for b in program.outputs[self._arrays :]]
         self._constants = [value for _, value in program.constants]
-        self._work = Counter(shape_of(n) for n in toposort(outputs))
 
     def failed(self, sizes: Mapping[str, int]) -> Requirement | None:
         """The first requirement that these sizes do not meet."""
@@ -72,13 +69,13 @@ class Variant:
             numbers=self._singles,
             results=results,
             fail=partial(_raise_status, self.program.errors),
-            long=sum(count * math.prod(exact(shape)) for shape, count in self._work.items()) > LONG,
+            long=dims.evaluate(self.program.work, sizes) > LONG,
             kept=self.kernel,
         )
 
 
-LONG = 2000
-"""Elements that are computed from which a call lets other threads of Python run: about a microsecond's work."""
+LONG = 2_000_000
+"""Picoseconds of work from which a call lets other threads of Python run."""
 
 
 def returned_as_numbers(outputs: Sequence[Expr]) -> list[Expr]:
@@ -153,9 +150,13 @@ def compile_variant(
     typed = specialise(outputs, inputs, arguments)
     count = len(outputs) - len(targets)
     grads = _in_dtypes_of(typed.outputs[count:], [typed.inputs[inputs.index(target)] for target in targets])
-    typed = replace(typed, outputs=(*typed.outputs[:count], *grads) if values else tuple(grads))
-    for node in toposort(typed.outputs):
-        if node.type.dtype not in SUPPORTED:
+    wanted = (*typed.outputs[:count], *grads) if values else tuple(grads)
+    if wanted != typed.outputs:
+        typed = replace(typed, graph=Graph(wanted))
+    nodes = typed.graph.order
+    refused = {kind for kind in {node.type for node in nodes} if kind.dtype not in SUPPORTED}
+    for node in nodes if refused else ():
+        if node.type in refused:
             where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
             types = ", ".join(str(a.type.dtype) for a in node.args)
             raise DTypeError(
@@ -164,7 +165,7 @@ def compile_variant(
             )
     try:
         steps: list[Step] = [Step("typed", typed.outputs, ())]
-        final = optimise(typed.outputs, fma=fma, after=steps.append)
+        final = optimise(typed.graph, fma=fma, after=steps.append)
         laid = lay_out(final)
         steps.append(Step("lay out", tuple(laid), ()))
         if verify:

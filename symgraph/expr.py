@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-import threading
-import weakref
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,46 +17,63 @@ import numpy as np
 from symgraph import dims, origin
 from symgraph.dims import Dim, Size
 from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError
-from symgraph.op import REGISTRY, Mode, Op
+from symgraph.op import REGISTRY, Mode, Op, Parts, exact
 from symgraph.ops import array as ar
-from symgraph.types import ArrayType, Opaque, Shape, format_shape
+from symgraph.types import ArrayType, Opaque, Shape, format_shape, weak_scalar
 from symgraph.value import Value
 
 
 class ConstantValue:
     """Data inside a graph, compared by dtype, shape and bytes: 1, 1.0 and True differ, nan equals itself."""
 
-    __slots__ = ("_key", "type", "value")
+    __slots__ = ("_hash", "_key", "type", "value")
 
     def __init__(self, data: Any) -> None:
+        kind: Any = type(data)
+        self._key: Any
+        if kind is float:  # Python's own numbers without a detour by way of NumPy: most constants are such
+            self.type, self.value, self._key = _FLOAT, data, (float, _bytes(data))
+        elif kind is np.float64:
+            self.type, self.value, self._key = _FLOAT64, data, (np.float64, _bytes(data))
+        elif kind is int and -(1 << 63) <= data < 1 << 63:
+            self.type, self.value, self._key = _INT, data, (int, data)
+        else:
+            self.type, self.value, self._key = self._array(data)
+        self._hash = hash(self._key)
+
+    @staticmethod
+    def _array(data: Any) -> tuple[ArrayType, Any, Any]:
         weak = isinstance(data, int | float) and not isinstance(data, bool | np.generic)
         array = np.asarray(data)
         if array.dtype.kind not in "biuf":
             raise DTypeError(f"a constant must hold real numbers or bools, got {array.dtype} ({type(data).__name__})")
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
-        self.type = ArrayType(array.dtype, array.shape, weak)
-        if weak:
-            self.value = data
-        elif array.ndim:
-            array = np.array(array, order="C")
+        value = data
+        if not weak and array.ndim:
+            value = array = np.array(array, order="C")
             array.flags.writeable = False
-            self.value = array
-        else:
-            self.value = array[()]
-        self._key = (array.dtype.str, array.shape, weak, array.tobytes())
+        elif not weak:
+            value = array[()]
+        key = (array.dtype.str, array.shape, weak, array.tobytes())
+        return ArrayType(array.dtype, array.shape, weak), value, key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ConstantValue) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     def __repr__(self) -> str:
         value = self.value
         if isinstance(value, np.ndarray):
             return f"array{format_shape(value.shape)}" if value.size > 6 else str(value.tolist())
         return repr(value) if self.type.weak else repr(value.item())
+
+
+_bytes = struct.Struct("d").pack
+_FLOAT, _INT = weak_scalar(np.float64), weak_scalar(np.int64)
+_FLOAT64 = ArrayType(np.dtype(np.float64), ())
 
 
 class Expr(Value):
@@ -94,8 +110,7 @@ class Expr(Value):
     @property
     def origins(self) -> tuple[origin.Origin, ...]:
         """The places in the user's source that wrote this node."""
-        found = (origin.resolve(m) for m in self.marks)
-        return tuple(dict.fromkeys(o for o in found if o is not None))
+        return tuple(dict.fromkeys(map(origin.resolve, self.marks)))
 
     @property
     def origin(self) -> origin.Origin | None:
@@ -112,7 +127,8 @@ class Expr(Value):
         """The data of a constant."""
         if self.op is not ar.constant:
             raise SymbolError(f"{self!r} has no value before the compiled function is called: sg.compile(...)(...)")
-        return dict(self._params)["value"].value
+        held: ConstantValue = self._params[0][1]
+        return held.value
 
     # what is known of the type
 
@@ -240,14 +256,12 @@ class Expr(Value):
 
 # -- building nodes ----------------------------------------------------------------------------------------------------
 
-_interned: weakref.WeakValueDictionary[Any, Expr] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
-
 
 def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
     """Add to an error the user's line and the operands."""
     lines = [str(error)]
-    place = origin.resolve(origin.mark())
+    here = origin.marks()
+    place = origin.resolve(here[0]) if here else None
     if place is not None:
         lines.append(f"  at {place.file}:{place.line}" + (f": {place.text}" if place.text else ""))
     for arg in args:
@@ -256,54 +270,64 @@ def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
     return type(error)("\n".join(lines))
 
 
-def build(op: Op, args: Iterable[Any], params: Mapping[str, Any], kind: ArrayType | None = None) -> Expr:
+def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
     """The node for `op` on `args`: an existing one where there is one."""
     nodes = tuple([a if type(a) is Expr else as_expr(a) for a in args])
-    values = dict(params)
+    plain = not params and op.expand is None  # most nodes: what is there already needs no inference
+    if plain:
+        held = op.nodes.refs.get(nodes)
+        node = None if held is None else held()
+        if node is not None:
+            return _marked(node)
     try:
         if op.expand is not None:
-            expanded = op.expand(*nodes, **values)
+            expanded = op.expand(*nodes, **params)
             if expanded is not None:
                 return as_expr(expanded)
-        found = kind if kind is not None else op.infer([n.type for n in nodes], values)
+        kind, parts = op.result(tuple([n.type for n in nodes]), params)
     except SymgraphError as error:
         if "\n  at " in str(error):
             raise
         raise _fail(error, op, nodes) from None
-    return intern(op, nodes, tuple(values.items()), found)
+    return _made(nodes, op, nodes, (), kind) if plain else intern(op, nodes, parts, kind)
 
 
-def intern(op: Op, args: tuple[Expr, ...], params: tuple[tuple[str, Any], ...], kind: ArrayType) -> Expr:
+def intern(op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType) -> Expr:
     """The one node with these parts."""
-    # 2 and 2.0, 0.0 and -0.0 are equal to Python, and not the same parameter
-    exact = tuple([repr(v) if type(v) is float else type(v) for _, v in params])
-    key = (op, args, params, exact, kind) if op is ar.placeholder else (op, args, params, exact)
-    node = _interned.get(key)
-    place = origin.mark()
-    if node is None:
-        with _lock:
-            node = _interned.get(key)
-            if node is None:
-                node = object.__new__(Expr)
-                node.op, node.args, node._params, node.type = op, args, params, kind
-                node.marks = () if place is None else (place,)
-                _interned[key] = node
-                return node
-    if place is not None and place not in node.marks and len(node.marks) < 8:
-        node.marks = (*node.marks, place)
+    key = (args, parts, exact(parts)) if parts else args
+    node = op.nodes.get(key)
+    return _made(key, op, args, parts, kind) if node is None else _marked(node)
+
+
+def _made(key: Any, op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType) -> Expr:
+    """A new node."""
+    node = object.__new__(Expr)
+    node.op, node.args, node._params, node.type = op, args, parts, kind
+    node.marks = origin.marks()
+    return op.nodes.add(key, node)  # type: ignore[no-any-return]
+
+
+def _marked(node: Expr) -> Expr:
+    """The node, which is also written here."""
+    marks = node.marks
+    if len(marks) < 8:
+        here = origin.marks()
+        if here and here[0] not in marks:
+            node.marks = marks + here
     return node
 
 
-def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Expr:
-    return build(op, args, params)
-
-
-Expr._mode = Mode("symbol", rank=1, apply=_apply)
+Expr._mode = Mode("symbol", rank=1, apply=build)
 
 
 def as_expr(value: Any) -> Expr:
     """A symbol as it is; data as a constant."""
-    held = getattr(value, "expr", value)  # a traced array holds a symbol
+    kind = type(value)
+    if kind is Expr:
+        return value  # type: ignore[no-any-return]
+    if kind is float or kind is int:
+        return constant(value)
+    held = getattr(value, "expr", None)  # a traced array holds a symbol
     return held if isinstance(held, Expr) else constant(value)
 
 
@@ -317,16 +341,24 @@ def constant(value: Any) -> Expr:
     >>> sg.constant(1) + sg.placeholder("a")
     1 + a
     """
+    if type(value) is not float and type(value) is not int:
+        value = _plain_data(value)
+        if isinstance(value, Value) and hasattr(value, "type"):
+            return as_expr(value)
+    held = ConstantValue(value)
+    node: Expr | None = ar.constant.nodes.get(held._key)
+    return _made(held._key, ar.constant, (), (("value", held),), held.type) if node is None else _marked(node)
+
+
+def _plain_data(value: Any) -> Any:
+    """Lists, and arrays of objects, as arrays; those that hold symbols are stacked."""
     if isinstance(value, np.ndarray) and value.dtype == object:
         value = value.tolist()
     if isinstance(value, list | tuple):
-        from symgraph.functions import _array  # lists that hold symbols are stacked
+        from symgraph.functions import _array
 
-        value = _array(value)
-    if isinstance(value, Value) and hasattr(value, "type"):
-        return as_expr(value)
-    held = ConstantValue(value)
-    return intern(ar.constant, (), (("value", held),), held.type)
+        return _array(value)
+    return value
 
 
 ar._lift.append(constant)
@@ -368,7 +400,9 @@ def placeholder(name: str, shape: Any = None, dtype: Any = None) -> Expr:
 
 def typed_placeholder(name: str, kind: ArrayType) -> Expr:
     """A placeholder of a given type."""
-    return intern(ar.placeholder, (), (("name", name),), kind)
+    key = name, kind
+    node: Expr | None = ar.placeholder.nodes.get(key)
+    return _made(key, ar.placeholder, (), (("name", name),), kind) if node is None else _marked(node)
 
 
 def _declared_size(name: str, axis: int, size: Any) -> Size:
@@ -380,7 +414,7 @@ def _declared_size(name: str, axis: int, size: Any) -> Size:
         return dims.atom(size)
     if isinstance(size, Dim):
         return size
-    fixed = operator.index(size)
+    fixed = int(operator.index(size))
     if fixed < 0:
         raise ValueError(f"placeholder {name!r}: sizes cannot be negative, got {fixed}")
     return fixed
@@ -393,23 +427,23 @@ def toposort(outputs: Iterable[Expr]) -> list[Expr]:
     """Every node that the outputs need, arguments before users, in one fixed order. No recursion."""
     order: list[Expr] = []
     done: set[Expr] = set()
-    stack: list[tuple[Expr, int]] = []
     for output in outputs:
         if output in done:
             continue
         done.add(output)
-        stack.append((output, 0))
-        while stack:
-            node, position = stack.pop()
-            args = node.args
-            while position < len(args) and args[position] in done:
-                position += 1
-            if position < len(args):
-                stack.append((node, position + 1))
-                done.add(args[position])
-                stack.append((args[position], 0))
+        open_ = [(output, iter(output.args))]
+        while open_:
+            node, args = open_[-1]
+            for arg in args:
+                if arg not in done:
+                    done.add(arg)
+                    if arg.args:
+                        open_.append((arg, iter(arg.args)))
+                        break
+                    order.append(arg)
             else:
                 order.append(node)
+                open_.pop()
     return order
 
 
@@ -427,24 +461,29 @@ def rebuild(
     outputs: Sequence[Expr],
     replace: Mapping[Expr, Expr],
     rule: Callable[[Size], Size] | None = None,
+    order: Iterable[Expr] | None = None,
 ) -> list[Expr]:
-    """The outputs built anew with some nodes replaced, and sizes in parameters mapped; types are inferred again."""
+    """The outputs built anew with some nodes replaced, and sizes in parameters mapped; types are inferred again.
+
+    `order` is the outputs' toposort, where the caller has it.
+    """
     made: dict[Expr, Expr] = dict(replace)
-    for node in toposort(outputs):
-        if node in made:
-            continue
-        if not node.args:
-            made[node] = node
-            continue
-        args = [made[a] for a in node.args]
-        params = dict(node.parts)
-        if rule is not None and params:
-            params = {k: map_dims(v, rule) for k, v in params.items()}
-        if all(a is b for a, b in zip(args, node.args, strict=True)) and tuple(params.items()) == node.parts:
-            made[node] = node
-            continue
-        with origin.derived_from(node.marks[0] if node.marks else None):
-            made[node] = build(node.op, args, params)
+    with origin.derived_from() as derived:
+        for node in toposort(outputs) if order is None else order:
+            if node in made:
+                continue
+            if not node.args:
+                made[node] = node
+                continue
+            args = tuple([made[a] for a in node.args])
+            parts = node._params
+            if rule is not None and parts:
+                parts = tuple([(k, map_dims(v, rule)) for k, v in parts])
+            if args == node.args and parts == node._params:
+                made[node] = node
+                continue
+            derived.follow(node.marks)
+            made[node] = build(node.op, args, dict(parts))
     return [made[o] for o in outputs]
 
 
@@ -474,7 +513,7 @@ def from_table(table: list[tuple[Any, ...]]) -> list[Expr]:
     for name, args, params, kind, places in table[1:]:
         op = REGISTRY[name]
         marks = tuple(origin.Origin(*p) for p in places)
-        with origin.derived_from(marks[0] if marks else None):
+        with origin.derived_from(marks):
             if op is ar.constant:
                 nodes.append(constant(dict(params)["value"]))
             elif op is ar.placeholder:

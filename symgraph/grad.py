@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from symgraph.errors import GradientError
 from symgraph.expr import Expr, as_expr, check_same_shape, toposort
 from symgraph.op import NONE
 from symgraph.ops import array as ar, elementwise as ew
-from symgraph.types import Opaque, Shape
+from symgraph.types import ArrayType, Opaque, Shape
 from symgraph.value import Value
 
 
@@ -64,7 +63,7 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
     order = toposort(outputs)
     leads: set[Expr] = set(wrt)  # nodes from which a target can be reached
     for node in order:
-        if node not in leads and node.op.grad != NONE and any(a in leads for a in node.args):
+        if not leads.isdisjoint(node.args) and node.op.grad != NONE:
             leads.add(node)
     # Contributions wait in their own shapes: those of one shape are added before they are summed to their argument's.
     waiting: dict[Expr, list[Expr]] = {}
@@ -73,42 +72,50 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
             waiting.setdefault(output, []).append(cotangent)
     bars: dict[Expr, Expr] = {}
     targets = set(wrt)
-    for node in reversed(order):
-        contributions = waiting.pop(node, None)
-        if contributions is None:
-            continue
-        with origin.derived_from(node.marks[0] if node.marks else None):
+    with origin.derived_from() as derived:
+        for node in reversed(order):
+            contributions = waiting.pop(node, None)
+            if contributions is None:
+                continue
+            derived.follow(node.marks)
             bar = _collected(contributions, node)
             if node in targets:
                 bars[node] = bar
+            params = node.params
             for i, arg in enumerate(node.args):
-                if arg not in leads:
-                    continue
-                contribution = node.op.vjp(i, bar, node, node.args, node.params)
-                if contribution is not None:
-                    waiting.setdefault(arg, []).append(_without_ones(contribution))
+                if arg in leads:
+                    contribution = node.op.vjp(i, bar, node, node.args, params)
+                    if contribution is not None:
+                        waiting.setdefault(arg, []).append(_without_ones(contribution))
     return [bars[t] if t in bars else _zeros(t) for t in wrt]
 
 
 def _collected(contributions: Sequence[Expr], node: Expr) -> Expr:
     """The sum of cotangents in the shape of `node`: broadcasting is undone here, once, and nowhere else."""
+    if len(contributions) == 1:
+        return _fitted(contributions[0], node)
     by_shape: dict[Shape | Opaque, Expr] = {}
     for contribution in contributions:
         shape = contribution.type.shape
         by_shape[shape] = ew.add(by_shape[shape], contribution) if shape in by_shape else contribution
     total: Expr | None = None
     for part in by_shape.values():
-        fitted = ar.unbroadcast(part, node)
+        fitted = _fitted(part, node)
         total = fitted if total is None else ew.add(total, fitted)
     assert total is not None
     return total
+
+
+def _fitted(part: Expr, node: Expr) -> Expr:
+    """A cotangent in the shape and the dtype of `node`, which most have already."""
+    return part if part.type is node.type else as_expr(ar.unbroadcast(part, node))
 
 
 def _without_ones(product: Expr) -> Expr:
     """1 * x -> x, so that the seed of ones does not stay in the formula."""
     if product.op is ew.mul:
         for one, x in (product.args, product.args[::-1]):
-            if _is_one(one) and replace(x.type, weak=product.type.weak) == product.type:
+            if _is_one(one) and ArrayType(x.type.dtype, x.type.shape, product.type.weak) is product.type:
                 return x
     return product
 

@@ -13,12 +13,15 @@ from typing import Any, Literal
 import numpy as np
 
 from symgraph.errors import DTypeError, ShapeError
+from symgraph.interning import Table
 from symgraph.types import ArrayType, Opaque, broadcast_shapes, format_shape
 
 Kind = Literal["elementwise", "reduction", "view", "contraction", "gather", "scatter", "source"]
 Params = Mapping[str, Any]
 # A rule for one argument: (g, out, *args, **params) -> the cotangent of that argument.
 GradRule = Callable[..., Any]
+Parts = tuple[tuple[str, Any], ...]
+"""Parameters as pairs of name and value."""
 Infer = Callable[[Sequence[ArrayType], dict[str, Any]], ArrayType]
 
 NONE: Literal["flat"] = "flat"
@@ -47,6 +50,7 @@ class Op:
         symbol: how formulas print it, with {} for arguments; empty: ``name(...)``.
         expand: for operations that exist only until types are known, the expression that then replaces them.
         shape_only: arguments of which only the shape matters.
+        nodes: the nodes of this operation, by their parts.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Op:
     shape_only: tuple[int, ...] = ()
     ufunc: np.ufunc | None = None
     label: str = field(default="")
+    nodes: Table[Any] = field(default_factory=Table, init=False, repr=False)
+    _results: dict[Any, tuple[ArrayType, Parts]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -84,6 +90,25 @@ class Op:
         if chosen is None:
             return self.impl(*args, **params)
         return chosen.apply(self, args, params)
+
+    def result(self, types: tuple[ArrayType, ...], params: Params) -> tuple[ArrayType, Parts]:
+        """The type of the result, and the parameters in canonical form; remembered, because graphs repeat themselves.
+
+        Raises:
+            SymgraphError: the row does not take arguments of these types.
+        """
+        key: Any = types
+        if params:
+            parts = tuple(params.items())
+            key = types, parts, exact(parts)
+        found = self._results.get(key)
+        if found is None:
+            values = dict(params)
+            kind = self.infer(types, values)
+            if len(self._results) >= _REMEMBERED:
+                self._results.clear()
+            found = self._results[key] = kind, tuple(values.items())
+        return found
 
     def vjp(self, i: int, g: Any, out: Any, args: Sequence[Any], params: Params) -> Any | None:
         """The cotangent of argument `i`, or None where the operation is flat in it."""
@@ -112,6 +137,15 @@ class Mode:
             f"{op.name}: cannot mix a {self.name} with a {other.name}; "
             f"use one mode throughout, or pass the Variable's .data when the compiled function is called"
         )
+
+
+_REMEMBERED = 1024
+"""Types of results that an operation remembers."""
+
+
+def exact(parts: Parts) -> tuple[Any, ...]:
+    """What tells parameters apart that Python calls equal: 2 and 2.0, 0.0 and -0.0."""
+    return tuple([repr(v) if type(v) is float else type(v) for _, v in parts])
 
 
 REGISTRY: dict[str, Op] = {}

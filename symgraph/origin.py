@@ -35,14 +35,15 @@ class Origin(NamedTuple):
 
 # What a node stores: a code object and an instruction offset (resolved late, because line tables are slow to read),
 # or an Origin that came out of a file or another process.
-Mark = tuple[CodeType, int] | Origin | None
+Mark = tuple[CodeType, int] | Origin
+Marks = tuple[Mark, ...]
 
 
 class _Overrides(threading.local):
     """The marks that nodes being built inherit; each thread has its own."""
 
     def __init__(self) -> None:
-        self.marks: list[Mark] = []
+        self.marks: list[Marks] = []
 
 
 _overrides = _Overrides()
@@ -56,26 +57,30 @@ def _is_internal(filename: str) -> bool:
     return inside
 
 
-def mark() -> Mark:
-    """The innermost frame outside symgraph and NumPy, or the origin set by :func:`derived_from`."""
+def marks() -> Marks:
+    """The innermost frame outside symgraph and NumPy, or what :class:`derived_from` has set: one mark, or none."""
     inherited = _overrides.marks
     if inherited:
         return inherited[-1]
-    frame = sys._getframe(1)
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        inside = _internal.get(filename)
+    # Asked by depth: going from frame to frame would make an object of every frame on the way.
+    depth = 3
+    while True:
+        try:
+            frame = sys._getframe(depth)
+        except ValueError:
+            return ()
+        code = frame.f_code
+        inside = _internal.get(code.co_filename)
         if inside is None:
-            inside = _is_internal(filename)
+            inside = _is_internal(code.co_filename)
         if not inside:
-            return frame.f_code, frame.f_lasti
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
+            return ((code, frame.f_lasti),)
+        depth += 1
 
 
-def resolve(place: Mark) -> Origin | None:
+def resolve(place: Mark) -> Origin:
     """Turn what a node stores into a file and a line."""
-    return place if place is None or isinstance(place, Origin) else _line_of(*place)
+    return place if isinstance(place, Origin) else _line_of(*place)
 
 
 @lru_cache(maxsize=4096)
@@ -88,16 +93,25 @@ def _line_of(code: CodeType, offset: int) -> Origin:
     return Origin(code.co_filename, line)
 
 
-class derived_from:  # noqa: N801  (reads as a verb where it is used: with derived_from(mark): ...)
-    """Nodes built inside belong to `place`: gradients and rewrites keep the line of what they come from."""
+class derived_from:  # noqa: N801  (reads as a verb where it is used: with derived_from(node.marks): ...)
+    """Nodes built inside belong to the first of `marks`: gradients and rewrites keep the line of what they come from.
 
-    __slots__ = ("place",)
+    A walk over many nodes enters once and says at each node which one it :meth:`follow`s.
+    """
 
-    def __init__(self, place: Mark) -> None:
-        self.place = place
+    __slots__ = ("_inherited", "_marks")
 
-    def __enter__(self) -> None:
-        _overrides.marks.append(self.place)
+    def __init__(self, marks: Marks = ()) -> None:
+        self._marks = marks[:1]
+
+    def __enter__(self) -> derived_from:
+        self._inherited = _overrides.marks
+        self._inherited.append(self._marks)
+        return self
+
+    def follow(self, marks: Marks) -> None:
+        """From here on nodes belong to the first of these marks."""
+        self._inherited[-1] = marks[:1]
 
     def __exit__(self, *error: object) -> None:
-        _overrides.marks.pop()
+        self._inherited.pop()

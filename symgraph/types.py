@@ -3,51 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from symgraph import dims
 from symgraph.dims import Size
+from symgraph.interning import Table
 
 
-@dataclass(frozen=True, slots=True)
 class Opaque:
     """A shape that is not known: the broadcast of the shapes named by `parts`.
 
-    Equal parts mean equal shapes, so x**2 is known to have the shape of x though neither is known.
+    Equal parts mean equal shapes, so x**2 is known to have the shape of x though neither is known. Interned: equal
+    ones are one object.
     """
 
+    __slots__ = ("__weakref__", "parts")
     parts: frozenset[Hashable]
+
+    def __new__(cls, parts: frozenset[Hashable]) -> Opaque:
+        """The one shape with these parts."""
+        found = _shapes.get(parts)
+        if found is None:
+            found = object.__new__(cls)
+            found.parts = parts
+            found = _shapes.add(parts, found)
+        return found
+
+    def __reduce__(self) -> tuple[type[Opaque], tuple[frozenset[Hashable]]]:
+        return Opaque, (self.parts,)
+
+    def __repr__(self) -> str:
+        return f"Opaque(parts={self.parts!r})"
 
 
 Shape = tuple[Size, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class ArrayType:
     """dtype (None: not known), shape, and whether the value is a Python number.
 
-    Python numbers are "weak": float32 * 2.0 stays float32 (NumPy's NEP 50).
+    Python numbers are "weak": float32 * 2.0 stays float32 (NumPy's NEP 50). Interned: equal types are one object.
     """
 
+    __slots__ = ("__weakref__", "dtype", "shape", "weak")
     dtype: np.dtype[Any] | None
     shape: Shape | Opaque
-    weak: bool = False
+    weak: bool
 
-    def __eq__(self, other: object) -> bool:
-        # NumPy says None == dtype("float64"), so an unknown dtype is compared by identity
-        return self is other or (
-            isinstance(other, ArrayType)
-            and (self.dtype is None) == (other.dtype is None)
-            and self.dtype == other.dtype
-            and self.shape == other.shape
-            and self.weak == other.weak
-        )
+    def __new__(cls, dtype: np.dtype[Any] | None, shape: Shape | Opaque, weak: bool = False) -> ArrayType:
+        """The one type with these parts."""
+        key = (dtype, shape, weak)
+        found = _types.get(key)
+        if found is None:
+            found = object.__new__(cls)
+            found.dtype, found.shape, found.weak = dtype, shape, weak
+            found = _types.add(key, found)
+        return found
 
-    def __hash__(self) -> int:
-        return hash((self.dtype, self.shape, self.weak))
+    def __reduce__(self) -> tuple[type[ArrayType], tuple[Any, ...]]:
+        return ArrayType, (self.dtype, self.shape, self.weak)
+
+    def __repr__(self) -> str:
+        return f"ArrayType(dtype={self.dtype!r}, shape={self.shape!r}, weak={self.weak!r})"
 
     @property
     def known(self) -> bool:
@@ -69,6 +88,10 @@ def format_shape(shape: Shape | Opaque) -> str:
     if isinstance(shape, Opaque):
         return "(?)"
     return "(" + ", ".join(map(str, shape)) + (",)" if len(shape) == 1 else ")")
+
+
+_shapes: Table[Opaque] = Table()
+_types: Table[ArrayType] = Table()
 
 
 def weak_scalar(dtype: Any) -> ArrayType:

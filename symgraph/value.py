@@ -306,6 +306,8 @@ class Value:
         return held
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if method == "__call__" and not options and ufunc in BY_NUMPY:
+            return BY_NUMPY[ufunc](*inputs)
         if options.get("out") is not None:
             raise SymbolError(
                 f"np.{ufunc.__name__}: the result of a symbol cannot be written into an array (out=, or += on an "

@@ -295,7 +295,10 @@ def test_half_a_million_calls_leave_less_than_a_byte_each() -> None:
 def test_a_dropped_graph_is_freed() -> None:
     import gc
 
-    from symgraph.expr import _interned
+    from symgraph.op import REGISTRY
+
+    def nodes() -> int:
+        return sum(len(op.nodes) for op in REGISTRY.values())
 
     def build() -> None:
         y = x
@@ -305,11 +308,11 @@ def test_a_dropped_graph_is_freed() -> None:
 
     build()
     gc.collect()
-    before = len(_interned)
+    before = nodes()
     for _ in range(3):
         build()
     gc.collect()
-    assert len(_interned) <= before + 10
+    assert nodes() <= before + 10
 
 
 # -- deep and shared graphs --------------------------------------------------------------------------------------------

@@ -1,23 +1,22 @@
-"""The optimiser: a literal list of passes, each a pure function from outputs to outputs.
+"""The optimiser: a literal list of passes, each a pure function from a graph to new outputs.
 
 A rule keeps type and value: what is exact only over the reals is not done (x - x, x / x, x + 0.0 keep IEEE's values).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-from compiler.passes.fold import fold_constants
+from compiler.graph import Graph
 from compiler.passes.fuse import fuse_multiply_add
 from compiler.passes.rewrite import Rewrite
 from compiler.passes.simplify import simplify
 from symgraph.expr import Expr
 
-Pass = Callable[[Sequence[Expr], Callable[[Rewrite], None]], list[Expr]]
+Pass = Callable[[Graph, Callable[[Rewrite], None]], list[Expr]]
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
-    ("fold constants", fold_constants),
     ("simplify", simplify),
     ("fuse multiply-add", fuse_multiply_add),
 )
@@ -32,18 +31,17 @@ class Step(NamedTuple):
 
 
 def optimise(
-    outputs: Sequence[Expr],
+    graph: Graph,
     *,
     fma: bool = True,
     after: Callable[[Step], None] | None = None,
-) -> list[Expr]:
+) -> Graph:
     """Run the pipeline; `after` is called with every step."""
-    current = list(outputs)
     for name, run in PIPELINE:
         if run is fuse_multiply_add and not fma:
             continue
         rewrites: list[Rewrite] = []
-        current = run(current, rewrites.append)
+        graph = Graph(run(graph, rewrites.append))
         if after is not None:
-            after(Step(name, tuple(current), tuple(rewrites)))
-    return current
+            after(Step(name, graph.outputs, tuple(rewrites)))
+    return graph

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from compiler.passes.rewrite import Rewrite, rewrite
 from symgraph import dims
 from symgraph.expr import Expr, constant
 from symgraph.ops import array as ar
@@ -17,14 +15,15 @@ LARGEST = 1 << 16
 """Elements beyond which a constant is computed in the kernel rather than carried along."""
 
 
-def fold_constants(outputs: Sequence[Expr], record: Callable[[Rewrite], None]) -> list[Expr]:
-    """Nodes with constant arguments become constants, unless that would make a small constant large."""
-    return rewrite(outputs, {"*": (fold,)}, record)
-
-
 def fold(node: Expr) -> Expr | None:
-    """f(constants) -> constant"""
-    if not node.args or any(a.op is not ar.constant for a in node.args):
+    """f(constants) -> constant
+
+    Unless that would make a small constant large.
+    """
+    for arg in node.args:
+        if arg.op is not ar.constant:
+            return None
+    if not node.args:
         return None
     shape = node.type.shape
     assert not isinstance(shape, Opaque)
@@ -34,8 +33,7 @@ def fold(node: Expr) -> Expr | None:
     if size > 64 and size > max(np.size(a.value) for a in node.args):
         return None
     try:
-        with np.errstate(all="ignore"):
-            value: Any = node.op.impl(*(a.value for a in node.args), **node.params)
+        value: Any = node.op.impl(*[a.value for a in node.args], **node.params)
     except (ValueError, TypeError, ArithmeticError, IndexError):
         return None  # the error belongs to the call, where it is raised with its line
     if node.type.weak:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from compiler.graph import Graph
 from symgraph import origin
 from symgraph.errors import CompileError
-from symgraph.expr import Expr, build, format_expr, intern, toposort
+from symgraph.expr import Expr, build, format_expr, intern
+from symgraph.op import REGISTRY
 
 Rule = Callable[[Expr], Expr | None]
 
@@ -24,18 +26,19 @@ class Rewrite(NamedTuple):
         return f"{self.rule}: {format_expr(self.before, 80)}  ->  {format_expr(self.after, 80)}{where}"
 
 
-def with_args(node: Expr, args: Sequence[Expr]) -> Expr:
+def with_args(node: Expr, args: tuple[Expr, ...]) -> Expr:
     """The node with other arguments; where their types are the same, its type needs no inference."""
-    if all(a is b for a, b in zip(args, node.args, strict=True)):
+    before = node.args
+    if args == before:
         return node
-    with origin.derived_from(node.marks[0] if node.marks else None):
-        if all(a.type is b.type or a.type == b.type for a, b in zip(args, node.args, strict=True)):
-            return intern(node.op, tuple(args), node.parts, node.type)
-        return build(node.op, args, node.params)
+    for a, b in zip(args, before, strict=True):
+        if a.type is not b.type:
+            return build(node.op, args, node.params)
+    return intern(node.op, args, node.parts, node.type)
 
 
 def rewrite(
-    outputs: Sequence[Expr],
+    graph: Graph,
     rules: Mapping[str, Iterable[Rule]],
     record: Callable[[Rewrite], None],
     limit: int = 100,
@@ -45,31 +48,39 @@ def rewrite(
     Raises:
         CompileError: a rule changed a type, or the rules go round in circles.
     """
-    anywhere = tuple(rules.get("*", ()))
-    by_name = {name: (*some, *anywhere) for name, some in rules.items()}
-    made: dict[Expr, Expr] = {}
+    titled = {name: tuple([(_title(rule), rule) for rule in some]) for name, some in rules.items()}
+    anywhere = titled.pop("*", ())
+    by_op = {REGISTRY[name]: (*some, *anywhere) for name, some in titled.items()}
 
     def rewritten(node: Expr) -> Expr:
         """Apply rules at this node, then at what it became; its arguments are rewritten already."""
         for _ in range(limit):
-            for rule in by_name.get(node.op.name, anywhere):
-                with origin.derived_from(node.marks[0] if node.marks else None):
-                    after = rule(node)
+            for title, rule in by_op.get(node.op, anywhere):
+                after = rule(node)
                 if after is None or after is node or after.type.weak != node.type.weak:
                     continue  # a Python number is weaker than an array of one: dtypes would differ downstream
-                if after.type.shape != node.type.shape or after.type.dtype != node.type.dtype:
+                if after.type is not node.type:
                     raise CompileError(
                         f"rule {rule.__name__} changed {node.type} to {after.type}: {node!r} -> {after!r}"
                     )
-                record(Rewrite((rule.__doc__ or rule.__name__).split("\n")[0], node, after))
+                record(Rewrite(title, node, after))
                 node = after
+                derived.follow(node.marks)
                 break
             else:
                 return node
         raise CompileError(f"simplification of {format_expr(node)} does not come to an end")
 
-    for node in toposort(outputs):
-        if node in made:
-            continue
-        made[node] = rewritten(with_args(node, [made[a] for a in node.args]))
-    return [made[o] for o in outputs]
+    made: dict[Expr, Expr] = {}
+    with origin.derived_from() as derived:
+        for node in graph.order:
+            if node.args:
+                derived.follow(node.marks)
+                made[node] = rewritten(with_args(node, tuple([made[a] for a in node.args])))
+            else:
+                made[node] = node
+    return [made[o] for o in graph.outputs]
+
+
+def _title(rule: Rule) -> str:
+    return (rule.__doc__ or rule.__name__).split("\n")[0]
