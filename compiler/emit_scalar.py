@@ -289,13 +289,19 @@ def arithmetic(body: Body, s: Primitive, args: list[str], dtypes: list[np.dtype[
     if name == "shr":
         return body.let(f"{'ashr' if dtype.kind == 'i' else 'lshr'} {type_} {args[0]}, {args[1]}")
     if name in ("idiv", "irem"):
-        return body.one_by_one(
-            args, single, single, lanes, lambda given: _integer_division(body, name, single, dtype, given)
-        ) if lanes > 1 else _integer_division(body, name, single, dtype, args)
+        return (
+            body.one_by_one(
+                args, single, single, lanes, lambda given: _integer_division(body, name, single, dtype, given)
+            )
+            if lanes > 1
+            else _integer_division(body, name, single, dtype, args)
+        )
     if name == "ipow":
-        return body.one_by_one(
-            args, single, single, lanes, lambda given: _integer_power(body, single, dtype, given)
-        ) if lanes > 1 else _integer_power(body, single, dtype, args)
+        return (
+            body.one_by_one(args, single, single, lanes, lambda given: _integer_power(body, single, dtype, given))
+            if lanes > 1
+            else _integer_power(body, single, dtype, args)
+        )
     if name in _LIBM or name in _INTRINSICS:
         return body.math(name, single, lanes, args)
     raise CompileError(f"LLVM has no {name} for {dtype}")

@@ -305,7 +305,9 @@ def lanes_of(nest: Nest) -> int:
     lanes = min(lanes, 64)
     for s in nest.body:  # sums that every lane keeps for itself should stay in the nearest cache
         if isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _has(s.address, nest.vector):
-            while lanes > 64 // widest and _exceeds(s.buffer.elements * (lanes * s.buffer.dtype.itemsize), TILE_BYTES // 2):
+            while lanes > 64 // widest and _exceeds(
+                s.buffer.elements * (lanes * s.buffer.dtype.itemsize), TILE_BYTES // 2
+            ):
                 lanes //= 2
     length = nest.sizes[nest.vector]
     if isinstance(length, int):

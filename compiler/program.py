@@ -183,8 +183,8 @@ class Note(NamedTuple):
 class Nest:
     """What the scheduler makes: loops over `sizes`, outermost first, around a body; `fills` are set before they start.
 
-    `factor`: how many steps of the first loop make one of its `rows`. `group`: the nests it runs with. `vector`: the loop whose steps are taken `lanes`
-    at a time.
+    `factor`: how many steps of the first loop make one of its `rows`. `group`: the nests it runs with. `vector`: the
+    loop whose steps are taken `lanes` at a time.
     """
 
     sizes: list[Size]
@@ -249,8 +249,8 @@ class Region:
     """Loops and statements that run as one function, for chunks of `chunk` rows out of `size`, in any order and number
     of threads; `size` is None where nothing is cut into chunks.
 
-    `cost` is about how many picoseconds a row takes. `fills` are done before; `tiles` are the buffers with room for one tile, `across` tells that in them rows are
-    neighbours, so that vectors run across rows.
+    `cost` is about how many picoseconds a row takes. `fills` are done before. `tiles` are the buffers with room for
+    one tile; `across` tells that in them rows are neighbours, so that vectors run across rows.
     """
 
     items: list[Item]

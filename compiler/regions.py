@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compiler.lower import lower
-from compiler.program import Address, Buffer, Load, Nest, Product, Reduce, Ref, Region, Step, Store
+from compiler.program import Address, Buffer, Load, Nest, Product, Reduce, Ref, Step, Store
 from symgraph import dims
 from symgraph.dims import Call, Dim, Size
 

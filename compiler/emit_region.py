@@ -1,0 +1,758 @@
+"""A region as an LLVM function of a chunk's rows.
+
+Loops over vectors are written out as such, so what is computed, and in which order sums are added, does not depend on
+what LLVM finds in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from compiler import vector_math
+from compiler.emit_scalar import (
+    Body,
+    Module,
+    arithmetic,
+    convert,
+    literal,
+    memory_type,
+    register_type,
+    splat,
+    suffix,
+    wide,
+)
+from compiler.program import (
+    LOW,
+    Accumulate,
+    Address,
+    Buffer,
+    Check,
+    Const,
+    Fill,
+    Finish,
+    Item,
+    Load,
+    Loop,
+    Note,
+    Partial,
+    Position,
+    Primitive,
+    Ref,
+    Region,
+    SizeOf,
+    Start,
+    Store,
+    Tiles,
+    identity,
+    walk,
+)
+from symgraph.dims import Size
+from symgraph.errors import CompileError
+
+BIG_NEST = 64
+"""Statements from which a region stays a function of its own, so that no function grows without bound."""
+
+INLINE = 1500
+"""Statements of elementary functions up to which a region takes them in: each costs compile time."""
+
+TWICE = 150
+"""Statements up to which a loop over vectors is written twice, whole and under a mask; longer ones are only masked."""
+
+STACK_BYTES = 1 << 16
+"""What the values of a tile may take of the stack; beyond, they lie on the heap."""
+
+
+def inlines(items: Sequence[Item]) -> bool:
+    """Whether a region takes in the elementary functions it calls."""
+    return (
+        sum(
+            len(vector_math.record(s.name, s.dtype, len(s.args)).body)
+            for s in walk(items)
+            if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS
+        )
+        <= INLINE
+    )
+
+
+def has_loops(region: Region) -> bool:
+    """Whether a region repeats anything."""
+    return any(isinstance(s, Loop) for s in walk(region.items))
+
+
+class Vector:
+    """The loop whose steps are taken several at once: its variable, how many, and which of them count."""
+
+    def __init__(self, variable: int, lanes: int, mask: str | None) -> None:
+        self.variable, self.lanes, self.mask = variable, lanes, mask
+
+
+class RegionWriter:
+    """Writes one region as a function."""
+
+    def __init__(self, module: Module, region: Region, name: str) -> None:
+        self.module, self.region, self.name = module, region, name
+        self.loops = has_loops(region)
+        self.body = Body(module, self.loops and inlines(region.items))
+        self.values: dict[int, str] = {}
+        self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.lanes: dict[int, int] = {}  # of a value: 1, or those of the vector loop
+        self.spread: dict[int, str] = {}  # values of all lanes, in vectors
+        self.index: dict[int, str] = {}  # registers of loop variables
+        self.accumulators: dict[int, Start] = {}
+        self.vector: Vector | None = None
+        self.wide_partials = {p.partial: p.lanes for p in region.partials}
+        self.places: dict[Buffer, str] = {}  # where in a tile's memory a buffer begins
+        self.parameters: dict[Buffer, str] = {}
+        self.checks = any(isinstance(s, Check) for s in walk(region.items))
+
+    def pointer(self, buffer: Buffer) -> str:
+        """The parameter for a buffer; single elements lie side by side behind one parameter."""
+        if buffer.role == "tile":
+            return self.body.let(f"getelementptr inbounds i8, ptr %tiles, i64 {self.places[buffer]}")
+        name = self.parameters.setdefault(buffer, f"%{buffer.name}")
+        if buffer.role == "slot":
+            return self.body.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
+        return name
+
+    def write(self) -> tuple[str, list[Buffer]]:
+        """The function's text, and the buffers it takes."""
+        body, region = self.body, self.region
+        statements = 0
+        for s in walk(region.items):
+            statements += 1
+            if isinstance(s, Start):
+                self.accumulators[s.accumulator] = s
+                body.do(f"%acc{s.accumulator} = alloca {wide(register_type(s.dtype), s.lanes)}")
+                if s.position:
+                    body.do(f"%pos{s.accumulator} = alloca i64")
+        held = self._tile_buffers()
+        body.do("br label %start")
+        body.label("start")
+        self._items(region.items)
+        if held:
+            body.do(f"call void @free(ptr {held})")
+        body.do("ret void")
+        parameters = [
+            f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
+            for b, p in self.parameters.items()
+            if b.role != "slot"
+        ]
+        if any(b.role == "slot" for b in self.parameters):
+            parameters.append("ptr noalias %slots")
+        parameters.append("ptr noalias %sizes")
+        if self.checks or held:
+            self.checks = True
+            parameters.append("ptr %status")
+        if region.size is not None:
+            parameters += ["i64 %first", "i64 %last"]
+        attribute = "#6" if self.loops else "#1" if statements > BIG_NEST else "#2"
+        if self.module.quick and not self.loops:
+            attribute = "#5"
+        head = f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{"
+        return "\n".join([head, "entry:", *body.size_loads(), *body.lines, "}"]), list(self.parameters)
+
+    def _tile_buffers(self) -> str | None:
+        """Room for the values of a tile, in one piece; returns its register if it is to be freed."""
+        tiles, body = self.region.tiles, self.body
+        if not tiles:
+            return None
+        sizes = [b.elements * b.dtype.itemsize for b in tiles]
+        if all(isinstance(size, int) for size in sizes):
+            total = 0
+            for b, size in zip(tiles, sizes, strict=True):
+                assert isinstance(size, int)
+                self.places[b] = str(total)
+                total += (size + 127) // 64 * 64  # neighbours keep out of each other's cache sets
+            if total <= STACK_BYTES:
+                body.do(f"%tiles = alloca [{total} x i8], align 64")
+                return None
+            room = str(total + 64)
+        else:
+            room = "64"
+            for b in tiles:
+                self.places[b] = f"%{b.name}.at"
+                count = body.let(f"mul i64 {body.size(b.elements)}, {b.dtype.itemsize}")
+                padded = body.let(f"and i64 {body.let(f'add i64 {count}, 127')}, -64")
+                body.do(f"%{b.name}.at = add i64 {room}, 0")
+                room = body.let(f"add i64 {room}, {padded}")
+        self.module.declare("void @free(ptr)", pure=False)
+        self.module.declare("ptr @malloc(i64)", pure=False)
+        held = body.let(f"call ptr @malloc(i64 {room})")
+        body.do(f"br i1 {body.let(f'icmp eq ptr {held}, null')}, label %nowhere, label %somewhere")
+        body.label("nowhere")
+        body.do("%failed = atomicrmw umin ptr %status, i64 0 monotonic")
+        body.do("ret void")
+        body.label("somewhere")
+        number = body.let(f"ptrtoint ptr {held} to i64")
+        gap = body.let(f"and i64 {body.let(f'sub i64 0, {number}')}, 63")
+        body.do(f"%tiles = getelementptr inbounds i8, ptr {held}, i64 {gap}")
+        return held
+
+    def _items(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if isinstance(item, Loop):
+                self._loop(item)
+            elif isinstance(item, Tiles):
+                self._tiles(item)
+            elif not isinstance(item, Note):
+                self._statement(item)
+
+    # loops
+
+    def _tiles(self, tiles: Tiles) -> None:
+        body = self.body
+        if tiles.width is None:
+            body.do("%low = add i64 %first, 0")
+            body.do("%high = add i64 %last, 0")
+            self._items(tiles.body)
+            return
+        width = body.size(tiles.width)
+
+        def inside() -> None:
+            end = body.let(f"add nsw i64 %low, {width}")
+            body.do(f"%high = {self._smaller(end, '%last')}")
+            self._items(tiles.body)
+
+        body.counted("low", "%first", "%last", width, inside)
+
+    def _smaller(self, a: str, b: str) -> str:
+        self.module.declare("i64 @llvm.smin.i64(i64, i64)")
+        return f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})"
+
+    def _loop(self, loop: Loop) -> None:
+        body = self.body
+        low, high = "0", body.size(loop.size)
+        if loop.tiled:
+            low = "%low"
+            high = "%high" if loop.size == self.region.size else body.let(self._smaller("%high", high))
+            if loop.factor != 1:
+                low, high = (body.let(f"mul nsw i64 {end}, {body.size(loop.factor)}") for end in (low, high))
+        if loop.lanes > 1:
+            self._vector_loop(loop, low, high)
+            return
+        name = body.new()[1:]
+        self.index[loop.variable] = f"%{name}"
+        body.counted(name, low, high, "1", lambda: self._items(loop.body))
+
+    def _vector_loop(self, loop: Loop, low: str, high: str) -> None:
+        body, lanes = self.body, loop.lanes
+        count = 0
+        for s in walk(loop.body):
+            count += 1
+            if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
+                count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
+        self._spread_outside(loop)
+        outer, kept = self.vector, dict(self.spread)
+        name = body.new()[1:]
+        self.index[loop.variable] = f"%{name}"
+        if count > TWICE:
+
+            def masked() -> None:
+                self.vector = Vector(loop.variable, lanes, self._mask(f"%{name}", high, lanes))
+                self._items(loop.body)
+
+            body.counted(name, low, high, str(lanes), masked)
+        else:
+            self.module.declare("i64 @llvm.smax.i64(i64, i64)")
+            rows = body.let(f"sub nsw i64 {high}, {low}")
+            rows = body.let(f"call i64 @llvm.smax.i64(i64 {rows}, i64 0)")
+            whole = body.let(f"add nsw i64 {low}, {body.let(f'and i64 {rows}, {-lanes}')}")
+
+            def unmasked() -> None:
+                self.vector = Vector(loop.variable, lanes, None)
+                self._items(loop.body)
+
+            body.counted(name, low, whole, str(lanes), unmasked)
+            self.spread = dict(kept)
+            body.do(f"br i1 {body.let(f'icmp slt i64 {whole}, {high}')}, label %{name}.rest, label %{name}.end")
+            body.label(f"{name}.rest")
+            self.index[loop.variable] = whole
+            self.vector = Vector(loop.variable, lanes, self._mask(whole, high, lanes))
+            self._items(loop.body)
+            body.do(f"br label %{name}.end")
+            body.label(f"{name}.end")
+        self.vector, self.spread = outer, kept
+
+    def _mask(self, at: str, high: str, lanes: int) -> str:
+        """Which lanes from here on are below the end."""
+        body = self.body
+        left = body.let(self._smaller(body.let(f"sub nsw i64 {high}, {at}"), str(lanes)))
+        bound = body.splat(body.let(f"trunc i64 {left} to i32"), "i32", lanes)
+        return body.let(f"icmp slt <{lanes} x i32> {_counting(lanes, 'i32')}, {bound}")
+
+    def _spread_outside(self, loop: Loop) -> None:
+        """Before a loop over vectors: values from outside that it uses, in every lane."""
+        made: set[int] = set()
+        used: dict[int, None] = {}
+        for s in walk(loop.body):
+            if isinstance(s, Primitive):
+                used.update(dict.fromkeys(s.args))
+            elif isinstance(s, Store | Accumulate):
+                used.setdefault(s.value)
+            if isinstance(s, Load | Const | SizeOf | Position | Primitive):
+                made.add(s.result)
+        for number in used:
+            if number not in made and number in self.values and self.lanes.get(number, 1) == 1:
+                self._spread(number, loop.lanes)
+
+    # values
+
+    def _spread(self, number: int, lanes: int) -> str:
+        found = self.spread.get(number)
+        if found is None:
+            value, kind = self.values[number], register_type(self.dtypes[number])
+            literal_ = not value.startswith("%")
+            found = splat(value, kind, lanes) if literal_ else self.body.splat(value, kind, lanes)
+            self.spread[number] = found
+        return found
+
+    def _in_lanes(self, number: int, lanes: int) -> str:
+        """A value in so many lanes."""
+        if lanes == 1 or self.lanes.get(number, 1) == lanes:
+            return self.values[number]
+        return self._spread(number, lanes)
+
+    def _set(self, number: int, value: str, lanes: int) -> None:
+        self.values[number] = value
+        self.lanes[number] = lanes
+        self.spread.pop(number, None)
+
+    def _offset(self, address: Address) -> tuple[str, Size, bool]:
+        """constant + sum(step * variable) of the first lane, the vector variable's step, and whether the address holds
+        numbers that differ between lanes in another way; those are left out."""
+        terms: list[tuple[str, Size]] = []
+        vector_step: Size = 0
+        irregular = False
+        for v, step in address.terms:
+            if isinstance(v, Ref):
+                if self.lanes.get(v.number, 1) > 1:
+                    irregular = True
+                    continue
+                terms.append((self.values[v.number], step))
+            elif v == LOW:
+                terms.append(("%low", step))
+            else:
+                terms.append((self.index[v], step))
+                if self.vector is not None and v == self.vector.variable:
+                    vector_step = step
+        key = (address.constant, tuple(terms))
+        found = self.body.known.get(key)
+        if found is None:
+            found = self.body.known[key] = self._sum(terms, address.constant)
+        return found, vector_step, irregular
+
+    def _sum(self, terms: Sequence[tuple[str, Size]], constant: Size) -> str:
+        body = self.body
+        result = "0" if constant == 0 and terms else body.size(constant)
+        for name, step in terms:
+            if step == -1 and result != "0":
+                result = body.let(f"sub nsw i64 {result}, {name}")
+                continue
+            part = name if step == 1 else body.let(f"mul nsw i64 {name}, {body.size(step)}")
+            result = part if result == "0" else body.let(f"add nsw i64 {result}, {part}")
+        return result
+
+    def _offsets(self, address: Address, first: str, step: Size) -> str:
+        """The same for every lane."""
+        body, vector = self.body, self.vector
+        assert vector is not None
+        lanes = vector.lanes
+        result = body.splat(first, "i64", lanes) if first.startswith("%") else splat(first, "i64", lanes)
+        if step != 0:
+            counting = _counting(lanes, "i64")
+            if step != 1:
+                factor = body.size(step)
+                factor = body.splat(factor, "i64", lanes) if factor.startswith("%") else splat(factor, "i64", lanes)
+                counting = body.let(f"mul <{lanes} x i64> {counting}, {factor}")
+            result = body.let(f"add <{lanes} x i64> {result}, {counting}")
+        for v, k in address.terms:
+            if isinstance(v, Ref) and self.lanes.get(v.number, 1) > 1:
+                number = self.values[v.number]
+                if k != 1:
+                    size = body.size(k)
+                    size = body.splat(size, "i64", lanes) if size.startswith("%") else splat(size, "i64", lanes)
+                    number = body.let(f"mul <{lanes} x i64> {number}, {size}")
+                result = body.let(f"add <{lanes} x i64> {result}, {number}")
+        return result
+
+    def _at(self, buffer: Buffer, offset: str) -> str:
+        if offset == "0":
+            return self.pointer(buffer)
+        return self.body.let(
+            f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}, i64 {offset}"
+        )
+
+    def _mask_of(self, mask: int | None) -> str | None:
+        """The lanes that count, and of them those where a statement is true."""
+        vector = self.vector
+        assert vector is not None
+        if mask is None:
+            return vector.mask
+        given = self._in_lanes(mask, vector.lanes)
+        if vector.mask is None:
+            return given
+        return self.body.let(f"and <{vector.lanes} x i1> {given}, {vector.mask}")
+
+    def _load(self, s: Load) -> None:
+        body, buffer = self.body, s.buffer
+        if buffer.role == "scalar":
+            self._set(s.result, self.pointer(buffer), 1)
+            return
+        kind = memory_type(buffer.dtype)
+        offset, step, irregular = self._offset(s.address)
+        vector = self.vector
+        masked_lanes = vector is not None and s.mask is not None and self.lanes.get(s.mask, 1) > 1
+        if vector is None or (step == 0 and not irregular and not masked_lanes):
+            self._load_number(s, kind, offset)
+            return
+        lanes = vector.lanes
+        whole = wide(kind, lanes)
+        mask = self._mask_of(s.mask)
+        if step == 1 and not irregular:
+            pointer = self._at(buffer, offset)
+            if mask is None:
+                value = body.let(f"load {whole}, ptr {pointer}, align {buffer.dtype.itemsize}")
+            else:
+                name = f"llvm.masked.load.{suffix(kind, lanes)}.p0"
+                self.module.declare(f"{whole} @{name}(ptr, i32, <{lanes} x i1>, {whole})", pure=False)
+                value = body.let(
+                    f"call {whole} @{name}(ptr {pointer}, i32 {buffer.dtype.itemsize}, <{lanes} x i1> {mask}, "
+                    f"{whole} zeroinitializer)"
+                )
+        else:
+            name = f"llvm.masked.gather.{suffix(kind, lanes)}.v{lanes}p0"
+            self.module.declare(f"{whole} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {whole})", pure=False)
+            offsets = self._offsets(s.address, offset, step)
+            pointers = body.let(f"getelementptr {kind}, ptr {self.pointer(buffer)}, <{lanes} x i64> {offsets}")
+            value = body.let(
+                f"call {whole} @{name}(<{lanes} x ptr> {pointers}, i32 {buffer.dtype.itemsize}, "
+                f"<{lanes} x i1> {mask or splat('true', 'i1', lanes)}, {whole} zeroinitializer)"
+            )
+        if buffer.dtype.kind == "b":
+            value = body.let(f"icmp ne {whole} {value}, zeroinitializer")
+        self._set(s.result, value, lanes)
+
+    def _load_number(self, s: Load, kind: str, offset: str) -> None:
+        body = self.body
+        if s.mask is None:
+            value = body.let(f"load {kind}, ptr {self._at(s.buffer, offset)}")
+        else:  # nothing is read where the mask is false
+            tag = body.new()[1:]
+            body.do(f"br label %{tag}.test")
+            body.label(f"{tag}.test")
+            body.do(f"br i1 {self.values[s.mask]}, label %{tag}.read, label %{tag}.done")
+            body.label(f"{tag}.read")
+            read = body.let(f"load {kind}, ptr {self._at(s.buffer, offset)}")
+            body.do(f"br label %{tag}.done")
+            body.label(f"{tag}.done")
+            zero = "zeroinitializer" if kind in ("double", "float") else "0"
+            value = body.let(f"phi {kind} [{read}, %{tag}.read], [{zero}, %{tag}.test]")
+        if s.buffer.dtype.kind == "b":
+            value = body.let(f"icmp ne i8 {value}, 0")
+        self._set(s.result, value, 1)
+
+    def _store(self, buffer: Buffer, address: Address, value: str, lanes: int, mask: str | None) -> None:
+        """Write an element, or one from each lane."""
+        body, kind = self.body, memory_type(buffer.dtype)
+        if buffer.dtype.kind == "b":
+            value = body.let(f"zext {wide('i1', lanes)} {value} to {wide('i8', lanes)}")
+        offset, step, irregular = self._offset(address)
+        if lanes == 1:
+            body.do(f"store {kind} {value}, ptr {self._at(buffer, offset)}")
+            return
+        whole = wide(kind, lanes)
+        if step == 1 and not irregular:
+            pointer = self._at(buffer, offset)
+            if mask is None or (buffer.role == "tile" and self.region.across):  # there is room beyond the last row
+                body.do(f"store {whole} {value}, ptr {pointer}, align {buffer.dtype.itemsize}")
+                return
+            name = f"llvm.masked.store.{suffix(kind, lanes)}.p0"
+            self.module.declare(f"void @{name}({whole}, ptr, i32, <{lanes} x i1>)", pure=False)
+            body.do(
+                f"call void @{name}({whole} {value}, ptr {pointer}, i32 {buffer.dtype.itemsize}, <{lanes} x i1> {mask})"
+            )
+            return
+        name = f"llvm.masked.scatter.{suffix(kind, lanes)}.v{lanes}p0"
+        self.module.declare(f"void @{name}({whole}, <{lanes} x ptr>, i32, <{lanes} x i1>)", pure=False)
+        offsets = self._offsets(address, offset, step)
+        pointers = body.let(f"getelementptr {kind}, ptr {self.pointer(buffer)}, <{lanes} x i64> {offsets}")
+        body.do(
+            f"call void @{name}({whole} {value}, <{lanes} x ptr> {pointers}, i32 {buffer.dtype.itemsize}, "
+            f"<{lanes} x i1> {mask or splat('true', 'i1', lanes)})"
+        )
+
+    # reductions
+
+    def combine(self, name: str, x: str, y: str, dtype: np.dtype[Any], lanes: int) -> str:
+        """One step of a reduction."""
+        body, kind = self.body, register_type(dtype)
+        type_ = wide(kind, lanes)
+        if name in ("maximum", "minimum"):
+            if dtype.kind == "b":
+                return body.let(f"{'or' if name == 'maximum' else 'and'} {type_} {x}, {y}")
+            if dtype.kind == "f":
+                function = f"llvm.{name}.{suffix(kind, lanes)}"
+            else:
+                function = f"llvm.{'s' if dtype.kind == 'i' else 'u'}{name[:3]}.{suffix(kind, lanes)}"
+            self.module.declare(f"{type_} @{function}({type_}, {type_})")
+            return body.let(f"call {type_} @{function}({type_} {x}, {type_} {y})")
+        if dtype.kind == "f":
+            return body.let(f"f{name} {type_} {x}, {y}")
+        if dtype.kind == "b":
+            name = {"add": "or", "mul": "and"}.get(name, name)
+        return body.let(f"{name} {type_} {x}, {y}")
+
+    def _folded(self, value: str, combine: str, dtype: np.dtype[Any], lanes: int) -> str:
+        """The lanes combined: the upper half with the lower, until one is left."""
+        body, kind = self.body, register_type(dtype)
+        while lanes > 1:
+            half = lanes // 2
+            whole = wide(kind, lanes)
+            parts = []
+            for start in (0, half):
+                places = ", ".join(f"i32 {start + k}" for k in range(half))
+                parts.append(body.let(f"shufflevector {whole} {value}, {whole} poison, <{half} x i32> <{places}>"))
+            if half == 1:
+                parts = [body.let(f"extractelement <1 x {kind}> {p}, i32 0") for p in parts]
+            value = self.combine(combine, parts[0], parts[1], dtype, half)
+            lanes = half
+        return value
+
+    def _combine_store(self, s: Store) -> None:
+        """buffer[address] = combine(buffer[address], value)"""
+        body, buffer, dtype = self.body, s.buffer, s.buffer.dtype
+        vector = self.vector
+        kind = register_type(dtype)
+        spread = self.wide_partials.get(buffer, 1)
+        if vector is None:
+            offset, _, _ = self._offset(s.address)
+            known = self._read(buffer, self._at(buffer, offset), 1)
+            self._store(buffer, s.address, self.combine(s.combine, known, self.values[s.value], dtype, 1), 1, None)
+            return
+        lanes = vector.lanes
+        value = self._in_lanes(s.value, lanes)
+        if spread > 1:  # lanes keep their own sums until all chunks are done
+            value = self._neutral(value, s.combine, dtype, lanes)
+            offset, _, _ = self._offset(s.address)
+            pointer = self._at(buffer, body.let(f"mul nsw i64 {offset}, {lanes}"))
+            result = self.combine(s.combine, self._read(buffer, pointer, lanes), value, dtype, lanes)
+            if dtype.kind == "b":
+                result = body.let(f"zext <{lanes} x i1> {result} to <{lanes} x i8>")
+            body.do(f"store {wide(memory_type(dtype), lanes)} {result}, ptr {pointer}, align {dtype.itemsize}")
+            return
+        offset, step, irregular = self._offset(s.address)
+        if irregular:
+            raise CompileError("adding into computed places takes one step at a time")
+        if step == 0:
+            value = self._folded(self._neutral(value, s.combine, dtype, lanes), s.combine, dtype, lanes)
+            known = self._read(buffer, self._at(buffer, offset), 1)
+            self._store(buffer, s.address, self.combine(s.combine, known, value, dtype, 1), 1, None)
+            return
+        number = -1
+        self.dtypes[number] = dtype
+        self._load(Load(number, dtype, buffer, s.address))
+        result = self.combine(s.combine, self.values[number], value, dtype, lanes)
+        self._store(buffer, s.address, result, lanes, vector.mask)
+        del kind
+
+    def _neutral(self, value: str, combine: str, dtype: np.dtype[Any], lanes: int) -> str:
+        """A value that changes nothing in lanes that do not count."""
+        assert self.vector is not None
+        if self.vector.mask is None:
+            return value
+        kind = register_type(dtype)
+        none = splat(literal(identity(combine, dtype), dtype), kind, lanes)
+        return self.body.let(
+            f"select <{lanes} x i1> {self.vector.mask}, {wide(kind, lanes)} {value}, {wide(kind, lanes)} {none}"
+        )
+
+    def _read(self, buffer: Buffer, pointer: str, lanes: int) -> str:
+        """Neighbouring elements."""
+        whole = wide(memory_type(buffer.dtype), lanes)
+        value = self.body.let(f"load {whole}, ptr {pointer}, align {buffer.dtype.itemsize}")
+        if buffer.dtype.kind == "b":
+            value = self.body.let(f"icmp ne {whole} {value}, {splat('0', 'i8', lanes)}")
+        return value
+
+    def _accumulate(self, s: Accumulate) -> None:
+        body, k = self.body, s.accumulator
+        lanes = self.accumulators[k].lanes
+        type_ = wide(register_type(s.dtype), lanes)
+        if s.position is not None:
+            self._accumulate_position(s)
+            return
+        known = body.let(f"load {type_}, ptr %acc{k}")
+        value = self._in_lanes(s.value, lanes)
+        if self.vector is not None and self.vector.mask is not None:
+            value = self._neutral(value, s.combine, s.dtype, lanes)
+        body.do(f"store {type_} {self.combine(s.combine, known, value, s.dtype, lanes)}, ptr %acc{k}")
+
+    def _accumulate_position(self, s: Accumulate) -> None:
+        body, type_, k = self.body, register_type(s.dtype), s.accumulator
+        assert s.position is not None
+        value = self.values[s.value]
+        known = body.let(f"load {type_}, ptr %acc{k}")
+        if s.dtype.kind == "f":
+            better = body.let(f"fcmp {'ogt' if s.combine == 'maximum' else 'olt'} {type_} {value}, {known}")
+            is_nan = body.let(f"fcmp uno {type_} {value}, {value}")
+            known_good = body.let(f"fcmp ord {type_} {known}, {known}")
+            better = body.let(f"or i1 {better}, {body.let(f'and i1 {is_nan}, {known_good}')}")
+        else:
+            sign = "s" if s.dtype.kind == "i" else "u"
+            better = body.let(f"icmp {sign}{'gt' if s.combine == 'maximum' else 'lt'} {type_} {value}, {known}")
+        body.do(f"store {type_} {body.let(f'select i1 {better}, {type_} {value}, {type_} {known}')}, ptr %acc{k}")
+        at = body.let(f"load i64, ptr %pos{k}")
+        number = self._offset(s.position)[0]
+        body.do(f"store i64 {body.let(f'select i1 {better}, i64 {number}, i64 {at}')}, ptr %pos{k}")
+
+    def _finish(self, s: Finish) -> None:
+        body, k = self.body, s.accumulator
+        if s.position:
+            value = convert(body, body.let(f"load i64, ptr %pos{k}"), np.dtype(np.int64), s.buffer.dtype)
+            self._store(s.buffer, s.address, value, 1, None)
+            return
+        lanes = self.accumulators[k].lanes
+        value = body.let(f"load {wide(register_type(s.dtype), lanes)}, ptr %acc{k}")
+        mask = None
+        if self.vector is None:
+            value, lanes = self._folded(value, s.combine, s.dtype, lanes), 1
+        else:
+            mask = self.vector.mask
+        self._store(s.buffer, s.address, convert(body, value, s.dtype, s.buffer.dtype, lanes), lanes, mask)
+
+    # statements
+
+    def _statement(self, s: Item) -> None:
+        body = self.body
+        if isinstance(s, Load | Const | SizeOf | Primitive | Position):
+            self.dtypes[s.result] = s.dtype
+        if isinstance(s, Primitive):
+            lanes = max(self.lanes.get(a, 1) for a in s.args)
+            args = [self._in_lanes(a, lanes) for a in s.args]
+            self._set(s.result, arithmetic(body, s, args, [self.dtypes[a] for a in s.args], lanes), lanes)
+        elif isinstance(s, Load):
+            self._load(s)
+        elif isinstance(s, Const):
+            self._set(s.result, literal(s.value, s.dtype), 1)
+        elif isinstance(s, Store):
+            if s.combine != "set":
+                self._combine_store(s)
+            elif self.vector is None:
+                self._store(s.buffer, s.address, self.values[s.value], 1, None)
+            else:
+                lanes = self.vector.lanes
+                self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask)
+        elif isinstance(s, Accumulate):
+            self._accumulate(s)
+        elif isinstance(s, Start):
+            kind = register_type(s.dtype)
+            first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
+            body.do(f"store {wide(kind, s.lanes)} {first}, ptr %acc{s.accumulator}")
+            if s.position:
+                body.do(f"store i64 0, ptr %pos{s.accumulator}")
+        elif isinstance(s, Finish):
+            self._finish(s)
+        elif isinstance(s, Position):
+            offset, step, irregular = self._offset(s.address)
+            assert not irregular
+            if step == 0:
+                self._set(s.result, offset, 1)
+            else:
+                assert self.vector is not None
+                self._set(s.result, self._offsets(s.address, offset, step), self.vector.lanes)
+        elif isinstance(s, SizeOf):
+            self._set(s.result, body.size(s.size), 1)
+        elif isinstance(s, Fill):
+            fill(body, self.pointer(s.buffer), s, "%low", "%high")
+        elif isinstance(s, Check):
+            self._check(s)
+
+    def _check(self, s: Check) -> None:
+        body = self.body
+        lanes = self.lanes.get(s.condition, 1)
+        condition = self.values[s.condition]
+        kind = wide("i1", lanes)
+        failed = body.let(f"xor {kind} {condition}, {splat('true', 'i1', lanes)}")
+        if lanes > 1:
+            assert self.vector is not None
+            if self.vector.mask is not None:
+                failed = body.let(f"and {kind} {failed}, {self.vector.mask}")
+            failed = body.any(failed, lanes)
+        tag = body.new()[1:]
+        body.do(f"br i1 {failed}, label %{tag}.failed, label %{tag}.fine, !prof !0")
+        body.label(f"{tag}.failed")
+        body.let(f"atomicrmw umin ptr %status, i64 {s.error} monotonic")
+        body.do(f"br label %{tag}.fine")
+        body.label(f"{tag}.fine")
+
+
+def _counting(lanes: int, kind: str) -> str:
+    """0, 1, 2, ..."""
+    return f"<{', '.join(f'{kind} {k}' for k in range(lanes))}>"
+
+
+def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> None:
+    """Set the elements of a buffer, or those of rows from `low` to `high`."""
+    buffer, module = s.buffer, body.module
+    type_ = memory_type(buffer.dtype)
+    size = body.size(buffer.elements)
+    if s.row is not None:
+        row = body.size(s.row)
+        start = body.let(f"mul nsw i64 {low}, {row}")
+        module.declare("i64 @llvm.smin.i64(i64, i64)")
+        end = body.let(f"call i64 @llvm.smin.i64(i64 {body.let(f'mul nsw i64 {high}, {row}')}, i64 {size})")
+        module.declare("i64 @llvm.smax.i64(i64, i64)")
+        size = body.let(f"call i64 @llvm.smax.i64(i64 {body.let(f'sub nsw i64 {end}, {start}')}, i64 0)")
+        pointer = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 {start}")
+    if s.value == 0:
+        module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
+        count = body.let(f"mul i64 {size}, {buffer.dtype.itemsize}")
+        body.do(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 0, i64 {count}, i1 false)")
+        return
+    constant = "1" if buffer.dtype.kind == "b" else literal(s.value, buffer.dtype)
+    tag = body.new()[1:]
+
+    def inside() -> None:
+        at = body.let(f"getelementptr inbounds {type_}, ptr {pointer}, i64 %{tag}")
+        body.do(f"store {type_} {constant}, ptr {at}")
+
+    body.counted(tag, "0", size, "1", inside)
+
+
+def combine_function(module: Module, name: str, p: Partial) -> str:
+    """The function that combines partials: for each element the chunks in order, then the lanes."""
+    body = Body(module)
+    helper = RegionWriter(module, Region([]), name)
+    helper.body = body
+    dtype, lanes, kind = p.partial.dtype, p.lanes, memory_type(p.partial.dtype)
+    type_ = wide(register_type(dtype), lanes)
+    body.do(f"%sum = alloca {type_}")
+    first = splat(literal(identity(p.combine, dtype), dtype), register_type(dtype), lanes)
+
+    def element() -> None:
+        body.do(f"store {type_} {first}, ptr %sum")
+
+        def chunk() -> None:
+            number = body.let(f"add nsw i64 {body.let('mul nsw i64 %chunk, %elements')}, %element")
+            at = body.let(f"getelementptr inbounds {wide(kind, lanes)}, ptr %partial, i64 {number}")
+            value = helper._read(p.partial, at, lanes)
+            known = body.let(f"load {type_}, ptr %sum")
+            body.do(f"store {type_} {helper.combine(p.combine, known, value, dtype, lanes)}, ptr %sum")
+
+        body.counted("chunk", "0", "%chunks", "1", chunk)
+        total = helper._folded(body.let(f"load {type_}, ptr %sum"), p.combine, dtype, lanes)
+        total = convert(body, total, dtype, p.buffer.dtype)
+        if p.buffer.dtype.kind == "b":
+            total = body.let(f"zext i1 {total} to i8")
+        at = body.let(f"getelementptr inbounds {memory_type(p.buffer.dtype)}, ptr %buffer, i64 %element")
+        body.do(f"store {memory_type(p.buffer.dtype)} {total}, ptr {at}")
+
+    body.counted("element", "0", "%elements", "1", element)
+    body.do("ret void")
+    head = (
+        f"\ndefine internal void @{name}(ptr noalias %buffer, ptr noalias %partial, i64 %chunks, i64 %elements) #6 {{"
+    )
+    return "\n".join([head, "entry:", *body.lines, "}"])
