@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +22,7 @@ from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError, DTypeError, SymgraphError
 from symgraph.expr import Expr, as_expr, format_expr, to_table
+from symgraph.interning import collection_paused
 from symgraph.ops import elementwise as ew
 
 
@@ -106,19 +105,6 @@ def _raise_status(errors: Sequence[tuple[type[Exception], str]], status: int) ->
         raise MemoryError("no memory for the intermediate values of a compiled function")
     kind, text = errors[status - 1]
     raise kind(text)
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Without the garbage collector: a compilation makes many objects that live, and looking through them over and
-    over would take longer than the compilation."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 @collection_paused()

@@ -10,6 +10,7 @@ import numpy as np
 from symgraph import origin
 from symgraph.errors import GradientError
 from symgraph.expr import Expr, as_expr, check_same_shape, toposort
+from symgraph.interning import collection_paused
 from symgraph.op import NONE
 from symgraph.ops import array as ar, elementwise as ew
 from symgraph.types import ArrayType, Opaque, Shape
@@ -58,6 +59,7 @@ def check_differentiable(target: Expr) -> None:
         )
 
 
+@collection_paused()
 def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[Expr]) -> list[Expr]:
     """Carry cotangents of the outputs back to `wrt`; zeros where an output does not depend on one."""
     order = toposort(outputs)

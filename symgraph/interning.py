@@ -6,10 +6,12 @@ one look into a dict. The dict holds its objects weakly: what no formula uses an
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -68,3 +70,16 @@ class Table(Generic[T]):
                 return first
             self.refs[key] = held
         return made
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Without the garbage collector: whoever makes many nodes that live would wait for it to look through them over
+    and over."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

@@ -41,7 +41,9 @@ def optimise(
         if run is fuse_multiply_add and not fma:
             continue
         rewrites: list[Rewrite] = []
-        graph = Graph(run(graph, rewrites.append))
+        outputs = tuple(run(graph, rewrites.append))
+        if outputs != graph.outputs:  # else its order need not be found again
+            graph = Graph(outputs)
         if after is not None:
             after(Step(name, graph.outputs, tuple(rewrites)))
     return graph

@@ -8,8 +8,10 @@ from typing import NamedTuple
 from compiler.graph import Graph
 from symgraph import origin
 from symgraph.errors import CompileError
-from symgraph.expr import Expr, build, format_expr, intern
+from symgraph.expr import Expr, as_expr, build, format_expr, intern
 from symgraph.op import REGISTRY
+from symgraph.ops import array as ar
+from symgraph.types import Opaque
 
 Rule = Callable[[Expr], Expr | None]
 
@@ -24,6 +26,18 @@ class Rewrite(NamedTuple):
     def __str__(self) -> str:
         where = f"   ({self.before.origin})" if self.before.origin else ""
         return f"{self.rule}: {format_expr(self.before, 80)}  ->  {format_expr(self.after, 80)}{where}"
+
+
+def like(x: Expr, node: Expr) -> Expr | None:
+    """x in the shape of `node`, or None where the dtype would differ."""
+    if x.type is node.type:
+        return x
+    if x.type.dtype != node.type.dtype:
+        return None
+    if x.type.shape == node.type.shape:
+        return x
+    shape = node.type.shape
+    return None if isinstance(shape, Opaque) else as_expr(ar.broadcast_to(x, shape=shape))
 
 
 def with_args(node: Expr, args: tuple[Expr, ...]) -> Expr:

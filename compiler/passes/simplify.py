@@ -10,7 +10,8 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.passes.fold import fold
-from compiler.passes.rewrite import Rewrite, Rule, rewrite
+from compiler.passes.powers import pow_large, pow_small
+from compiler.passes.rewrite import Rewrite, Rule, like, rewrite
 from symgraph.expr import Expr, as_expr
 from symgraph.ops import array as ar, elementwise as ew
 from symgraph.types import Opaque
@@ -31,18 +32,6 @@ def is_number(node: Expr, number: float) -> bool:
     if value is None or value != number or isinstance(value, bool | np.bool_):
         return False
     return math.copysign(1, value) == math.copysign(1, number)
-
-
-def like(x: Expr, node: Expr) -> Expr | None:
-    """x in the shape of `node`, or None where the dtype would differ."""
-    if x.type is node.type:
-        return x
-    if x.type.dtype != node.type.dtype:
-        return None
-    if x.type.shape == node.type.shape:
-        return x
-    shape = node.type.shape
-    return None if isinstance(shape, Opaque) else as_expr(ar.broadcast_to(x, shape=shape))
 
 
 def mul_one(node: Expr) -> Expr | None:
@@ -142,30 +131,6 @@ def neg_neg(node: Expr) -> Expr | None:
 def pos_any(node: Expr) -> Expr | None:
     """+x -> x"""
     return like(node.args[0], node)
-
-
-def pow_small(node: Expr) -> Expr | None:
-    """x ** n -> products of x   (n = 0, 1, 2, 3, 4, -1)"""
-    exponent = node.params["exponent"]
-    x = like(node.args[0], node)
-    if x is None:
-        (x,) = node.args
-        if exponent not in (2, 3, 4) or node.type.dtype.kind != "f":  # type: ignore[union-attr]
-            return None
-        x = as_expr(ew.cast(x, dtype=node.type.dtype.str))  # type: ignore[union-attr]
-    if exponent == 0:
-        return like(as_expr(np.ones((), node.type.dtype)[()]), node)
-    if exponent == 1:
-        return x
-    if exponent == 2:
-        return x * x  # type: ignore[no-any-return]
-    if exponent == 3:
-        return x * x * x  # type: ignore[no-any-return]
-    if exponent == 4:
-        return (x * x) * (x * x)  # type: ignore[no-any-return]
-    if exponent == -1 and node.type.dtype.kind == "f":  # type: ignore[union-attr]
-        return 1 / x  # type: ignore[no-any-return]
-    return None
 
 
 def square_product(node: Expr) -> Expr | None:
@@ -275,7 +240,7 @@ RULES: dict[str, Sequence[Rule]] = {
     "div": (div_one, div_power_of_two),
     "neg": (neg_neg,),
     "pos": (pos_any,),
-    "pow": (pow_small,),
+    "pow": (pow_small, pow_large),
     "square": (square_product,),
     "cast": (cast_same,),
     "maximum": (idempotent,),

@@ -264,6 +264,8 @@ def _pow_grad(g: Any, out: Any, x: Any, *, exponent: float) -> Any:
         return g * (2 * x)
     if exponent == 1:
         return g
+    if exponent == 0.5:
+        return g * (0.5 / out)
     return g * (exponent * x ** (exponent - 1)) if exponent else None
 
 
