@@ -7,9 +7,10 @@ which an elementary function counts as in `COSTS`: about what it takes as a poly
 
 from __future__ import annotations
 
-import math
+import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ SIZES = tuple(2**k for k in (15, 17, 19, 21, 22, 23, 24, 25, 26, 27, 28))
 """Bytes that bandwidth is measured at."""
 
 BATCH = 0.0005
-"""Seconds of a try, about: waking the threads takes a hundredth of it."""
+"""Seconds of a batch, at least: a busy machine leaves a thread alone for that long."""
 
 READING = 0.1
 """The share of results in a row's bytes below which it only reads."""
@@ -96,28 +97,56 @@ def processor() -> str:
 def measure(say: Say, quick: bool) -> Speeds:
     """This machine's speeds, with as many threads as it has cores."""
     sizes = SIZES[:2] if quick else SIZES
-    seconds = 0.001 if quick else 0.5
+    seconds = 0.01 if quick else 1.0
     say("bandwidth")
-    reading = [_bandwidth(_read_all, n, seconds) for n in sizes]
-    triad = [_bandwidth(_triad, n, seconds) for n in sizes]
+    reading, triad = (
+        # A smaller array is never slower: where it seems so, the cores were not ours.
+        np.maximum.accumulate([_bandwidth(kernel, n, seconds) for n in reversed(sizes)])[::-1].tolist()
+        for kernel in (_read_all, _triad)
+    )
     say("arithmetic")
     peak = {name: _peak(number, seconds) for name, number in (("float64", types.float64), ("float32", types.float32))}
     return Speeds(sizes, reading, triad, peak)
 
 
-def _best(call: Callable[[int], Any], seconds: float) -> float:
-    """Seconds of one repetition, at best: `call` is told how many it shall do.
+def _together(calls: Sequence[Callable[[int], Any]], seconds: float, shared: bool) -> float:
+    """Repetitions per second of calls that run at once, one on each core, at the best moment.
 
-    On a busy machine all cores are ours for short moments only, so there are many tries, and each is short.
+    They do not wait for each other: on a busy machine a core is away most of the time, and the others would be too. At
+    every moment each of them is in a batch, whose speed is its share; a batch in which its core was away is a slow one.
+
+    Args:
+        calls: each is told how many repetitions it shall do, and does not hold the interpreter's lock.
+        seconds: for how long.
+        shared: whether they take from each other; if not, each one's best moment counts.
     """
-    call(1)
     repeats = 1
-    while min(_timed(call, repeats) for _ in range(5)) < BATCH:
+    while min(_timed(calls[0], repeats) for _ in range(5)) < BATCH:
         repeats *= 2
-    best, end = math.inf, time.perf_counter() + seconds
-    while best == math.inf or time.perf_counter() < end:
-        best = min(best, _timed(call, repeats))
-    return best / repeats
+    marks: list[list[float]] = [[] for _ in calls]
+    gate = threading.Barrier(len(calls))
+
+    def go_on(call: Callable[[int], Any], own: list[float]) -> None:
+        gate.wait()
+        end = time.perf_counter() + seconds
+        while len(own) < 3 or own[-1] < end:
+            own.append(time.perf_counter())
+            call(repeats)
+
+    threads = [threading.Thread(target=go_on, args=pair) for pair in zip(calls, marks, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if not shared:
+        return sum(repeats / float(np.min(np.diff(own))) for own in marks)
+    first, last = max(own[0] for own in marks), min(own[-1] for own in marks)
+    moments = np.array([t for own in marks for t in own if first <= t < last])
+    total = np.zeros(len(moments))
+    for own in marks:
+        k = np.searchsorted(own, moments, side="right")
+        total += repeats / np.diff(own)[k - 1]
+    return float(np.max(total, initial=0.0))
 
 
 def _timed(call: Callable[[int], Any], repeats: int) -> float:
@@ -130,40 +159,24 @@ def _timed(call: Callable[[int], Any], repeats: int) -> float:
 
 
 def _bandwidth(kernel: Callable[..., Any], size: int, seconds: float) -> float:
-    a, b, c = (np.full(max(64, size // 24), value) for value in (0.0, 1.0, 2.0))
-    threads = numba.get_num_threads()
-    return a.nbytes * 3 / _best(lambda repeats: kernel(a, b, c, repeats, threads), seconds)
+    cores = numba.get_num_threads()
+    own = [[np.full(max(64, size // (24 * cores)), value) for value in (0.0, 1.0, 2.0)] for _ in range(cores)]
+    return 3 * own[0][0].nbytes * _together([partial(kernel, *arrays) for arrays in own], seconds, True)
 
 
-@numba.njit(parallel=True)
-def _triad(a: Any, b: Any, c: Any, repeats: int, threads: int) -> None:
-    n = len(a)
-    for k in numba.prange(threads):
-        x, y, z = (
-            a[k * n // threads : (k + 1) * n // threads],
-            b[k * n // threads : (k + 1) * n // threads],
-            c[k * n // threads : (k + 1) * n // threads],
-        )
-        for r in range(repeats):
-            for i in range(len(x)):
-                x[i] = y[i] + r * z[i]
+@numba.njit(nogil=True)
+def _triad(a: Any, b: Any, c: Any, repeats: int) -> None:
+    for r in range(repeats):
+        for i in range(len(a)):
+            a[i] = b[i] + r * c[i]
 
 
-@numba.njit(parallel=True, fastmath=True)
-def _read_all(a: Any, b: Any, c: Any, repeats: int, threads: int) -> float:
-    n = len(a)
+@numba.njit(nogil=True, fastmath=True)
+def _read_all(a: Any, b: Any, c: Any, repeats: int) -> float:
     total = 0.0
-    for k in numba.prange(threads):
-        x, y, z = (
-            a[k * n // threads : (k + 1) * n // threads],
-            b[k * n // threads : (k + 1) * n // threads],
-            c[k * n // threads : (k + 1) * n // threads],
-        )
-        for r in range(repeats):
-            s = 0.0
-            for i in range(len(x)):
-                s += x[i] + y[i] * (z[i] + r)
-            total += s
+    for r in range(repeats):
+        for i in range(len(a)):
+            total += a[i] + b[i] * (c[i] + r)
     return total
 
 
@@ -211,18 +224,15 @@ def _multiply_adds(context: Any, start: Any, count: Any) -> Any:
     return start(start, types.int64), codegen
 
 
-@numba.njit(parallel=True)
-def _on_all_cores(starts: Any, count: int) -> None:
-    for k in numba.prange(len(starts)):
-        starts[k] = _multiply_adds(starts[k], count)
+@numba.njit(nogil=True)
+def _compute(start: Any, count: int) -> Any:
+    return _multiply_adds(start, count)
 
 
 def _peak(number: Any, seconds: float) -> float:
-    starts = np.full(numba.get_num_threads(), 0.25, str(number))
-    steps, lanes = 200, vector_bits() // number.bitwidth
+    start, steps, lanes = np.dtype(str(number)).type(0.25), 1000, vector_bits() // number.bitwidth
 
     def call(repeats: int) -> None:
-        starts[:] = 0.25
-        _on_all_cores(starts, repeats * steps)
+        _compute(start, repeats * steps)
 
-    return 2 * lanes * CHAINS * steps * len(starts) / _best(call, seconds)
+    return 2 * lanes * CHAINS * steps * _together([call] * numba.get_num_threads(), seconds, False)
