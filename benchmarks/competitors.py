@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from benchmarks.workloads import Arguments, Workload
+from benchmarks.elementwise import Arguments, erf
+from benchmarks.workloads import Workload, names_of
 
 Call = Callable[[], Iterable[Any]]
 
@@ -57,7 +58,8 @@ def compiled(workload: Workload, arguments: Arguments) -> Call:
     import symgraph as sg
 
     symbols = [sg.placeholder(name) for name in arguments]
-    f = sg.compile(workload.formula(np, *symbols), inputs=symbols, wrt=list(workload.wrt) or None)
+    formula = workload.formula(names_of(np, erf=sg.erf), *symbols)
+    f = sg.compile(formula, inputs=symbols, wrt=list(workload.wrt) or None)
     if not workload.wrt:
         return lambda: (f(**arguments),)
 
@@ -72,10 +74,11 @@ def define_by_run(workload: Workload, arguments: Arguments) -> Call:
     import symgraph as sg
 
     arrays = {name: np.asarray(value) for name, value in arguments.items()}
+    names = names_of(np, erf=sg.erf)
 
     def call() -> Iterable[Any]:
         variables = {name: sg.Variable(value) for name, value in arrays.items()}
-        result = workload.formula(np, *variables.values())
+        result = workload.formula(names, *variables.values())
         if workload.wrt:
             result.backward()
         return result.data, *(variables[name].grad.data for name in workload.wrt)
@@ -87,7 +90,17 @@ def numpy(workload: Workload, arguments: Arguments) -> Call:
     values = list(arguments.values())
     if workload.by_hand is not None:
         return lambda: workload.by_hand(*values)
-    return lambda: (workload.formula(np, *values),)
+    names = names_of(np, erf=erf)
+    return lambda: (workload.formula(names, *values),)
+
+
+def by_numba(workload: Workload, arguments: Arguments) -> Call:
+    from benchmarks.by_numba import FUNCTIONS
+
+    if workload.task not in FUNCTIONS:
+        raise UnsupportedError("not written")
+    values = list(arguments.values())
+    return lambda: FUNCTIONS[workload.task](*values)
 
 
 # -- libraries that take whole arrays ----------------------------------------------------------------------------------
@@ -95,20 +108,22 @@ def numpy(workload: Workload, arguments: Arguments) -> Call:
 
 def jax(workload: Workload, arguments: Arguments) -> Call:
     import jax as library
+    from jax.scipy.special import erf as function
 
     library.config.update("jax_enable_x64", True)
+    names = names_of(library.numpy, erf=function)
     values = [library.device_put(v) if isinstance(v, np.ndarray) else v for v in arguments.values()]
     places = [list(arguments).index(name) for name in workload.wrt]
 
     def function(*args: Any) -> Any:
         if not places:
-            return (workload.formula(library.numpy, *args),)
+            return (workload.formula(names, *args),)
 
         def of_some(*some: Any) -> Any:
             every = list(args)
             for place, value in zip(places, some, strict=True):
                 every[place] = value
-            return workload.formula(library.numpy, *every)
+            return workload.formula(names, *every)
 
         value, pull = library.vjp(of_some, *(args[place] for place in places))
         return value, *pull(library.numpy.ones_like(value))
@@ -117,19 +132,14 @@ def jax(workload: Workload, arguments: Arguments) -> Call:
     return lambda: library.block_until_ready(f(*values))
 
 
-def torch_names() -> ModuleType:
+def torch_names() -> SimpleNamespace:
     """torch under NumPy's names, where they differ."""
     import torch as library
-
-    names = ModuleType("torch_names")
-    vars(names).update(vars(library))
-    names.max, names.min = library.amax, library.amin  # type: ignore[attr-defined]
 
     def maximum(a: Any, b: Any) -> Any:
         return library.maximum(a, b) if isinstance(b, library.Tensor) else library.clamp_min(a, b)
 
-    names.maximum = maximum  # type: ignore[attr-defined]
-    return names
+    return names_of(library, max=library.amax, min=library.amin, maximum=maximum)
 
 
 def _torch(workload: Workload, arguments: Arguments, compile: bool) -> Call:  # noqa: A002
@@ -143,6 +153,7 @@ def _torch(workload: Workload, arguments: Arguments, compile: bool) -> Call:  # 
     def formula(*args: Any) -> Any:
         return workload.formula(names, *args)
 
+    library.compiler.reset()  # else sizes become variables, because an earlier function had others
     f = library.compile(formula) if compile else formula
 
     def call() -> Iterable[Any]:
@@ -166,6 +177,8 @@ def pytensor(workload: Workload, arguments: Arguments) -> Call:
     import pytensor as library
     import pytensor.tensor as pt
 
+    arrays = [v for v in arguments.values() if isinstance(v, np.ndarray)]
+    library.config.floatX = str(arrays[0].dtype) if arrays else "float64"  # what Python's numbers become
     symbols = [
         pt.tensor(name, dtype=str(v.dtype), shape=(None,) * v.ndim)
         for name, v in zip(arguments, map(np.asarray, arguments.values()), strict=True)
@@ -178,11 +191,13 @@ def pytensor(workload: Workload, arguments: Arguments) -> Call:
 
 
 def autograd(workload: Workload, arguments: Arguments) -> Call:
-    import autograd.numpy as names
+    import autograd.numpy
     from autograd.differential_operators import make_vjp
+    from autograd.scipy.special import erf as function
 
     if not workload.wrt:
         raise UnsupportedError("without a gradient it is NumPy")
+    names = names_of(autograd.numpy, erf=function)
     values = list(arguments.values())
     places = tuple(list(arguments).index(name) for name in workload.wrt)
     differentiate = make_vjp(lambda *args: workload.formula(names, *args), argnum=places)
@@ -226,6 +241,8 @@ def casadi(workload: Workload, arguments: Arguments) -> Call:
     values = _columns(workload, arguments)
     if any(isinstance(v, np.ndarray) and v.dtype != np.float64 for v in values):
         raise UnsupportedError("float64 only")
+    if max(np.size(v) for v in values) > 1_000:
+        raise UnsupportedError("made for formulas of numbers: it takes half a second for long arrays")
     symbols = [
         library.MX.sym(name, len(v)) if isinstance(v, np.ndarray) else library.SX.sym(name)
         for name, v in arguments.items()
@@ -275,6 +292,7 @@ COMPETITORS: list[Competitor] = [
     Competitor("symgraph compiled", compiled, eager="symgraph eager"),
     Competitor("symgraph eager", define_by_run),
     Competitor("NumPy", numpy),
+    Competitor("Numba by hand", by_numba, "numba", "numba", "numba", "NumPy"),
     Competitor("JAX", jax, "jax", "jax", "jax", "symgraph eager"),
     Competitor("PyTensor", pytensor, "pytensor", "pytensor", "pytensor", "symgraph eager"),
     Competitor("torch", torch, "torch", "torch", "torch"),

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.competitors import Competitor, UnsupportedError, find
+from benchmarks.elementwise import Arguments, tanh
 from benchmarks.processes import Say
-from benchmarks.workloads import WORKLOADS, Arguments, Workload, chain_of, tanh
+from benchmarks.workloads import WORKLOADS, Workload, chain_of
 
 BATCH = 0.002
 """Seconds that a timed batch of calls takes, about: a busy machine leaves a process alone for that long."""
@@ -27,6 +28,9 @@ TURN = 0.02
 
 PAUSE = 0.04
 """Seconds between two competitors: threads that wait for more work give their cores back."""
+
+PATIENCE = 3.0
+"""Seconds of batches after which a competitor with slow calls is done, however few rounds that are."""
 
 
 @dataclass
@@ -82,7 +86,27 @@ def first_call(
     return call, results, time.perf_counter() - start
 
 
-def row(say: Say, title: str, names: list[str], quick: bool, dtype: str) -> dict[str, Result]:
+@dataclass
+class Row:
+    """What was found on a workload.
+
+    Attributes:
+        results: by the competitor's name.
+        read: bytes of the inputs.
+        written: bytes of the results.
+    """
+
+    results: dict[str, Result]
+    read: int
+    written: int
+
+
+def size_of(values: Iterable[Any]) -> int:
+    """Bytes of all arrays among the values; any library's."""
+    return sum(int(getattr(v, "nbytes", 0)) for v in values)
+
+
+def row(say: Say, title: str, names: list[str], quick: bool, dtype: str) -> Row:
     """Prepare and time competitors on a workload."""
     workload = next(w for w in WORKLOADS if w.title == title)
     competitors = [find(name) for name in names]
@@ -108,7 +132,8 @@ def row(say: Say, title: str, names: list[str], quick: bool, dtype: str) -> dict
         results[name].seconds = seconds
         if next(c for c in competitors if c.name == name).eager:
             results[name].compile_seconds = max(0.0, firsts[name] - seconds)
-    return results
+    written = sum(r.size for r in reference) * np.dtype(dtype).itemsize
+    return Row(results, size_of(arguments.values()), written)
 
 
 def best_times(
@@ -116,7 +141,8 @@ def best_times(
 ) -> dict[str, float]:
     """Seconds per call of each function, the best of many batches.
 
-    They take turns. Each is timed for at least `minimum` seconds and `rounds` turns, without garbage collection.
+    They take turns. Each is timed for at least `minimum` seconds and `rounds` turns (fewer, if they are long), without
+    garbage collection.
     """
     repeats = {name: _repeats(call) for name, call in calls.items()}
     best = dict.fromkeys(calls, math.inf)
@@ -126,7 +152,7 @@ def best_times(
     gc.freeze()  # what is there by now need not be looked through in every round
     gc.disable()
     try:
-        while waiting := [name for name in calls if spent[name] < minimum or done < rounds]:
+        while waiting := [n for n, t in spent.items() if t < minimum or (done < rounds and t < PATIENCE)]:
             for name in waiting:
                 say(name)
                 time.sleep(pause)

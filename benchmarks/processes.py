@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -30,7 +29,7 @@ class Answer(NamedTuple):
 
 @contextmanager
 def fresh_settings() -> Iterator[None]:
-    """The environment for processes: caches of compiled code are empty, so that compile times are cold ones."""
+    """The environment for processes: caches of compiled code begin empty, so that compile times are cold ones."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         for name in SETTINGS_TAKEN_OUT:
@@ -46,13 +45,13 @@ def fresh_settings() -> Iterator[None]:
 
 
 def ask(task: Callable[..., Any], arguments: tuple[Any, ...], limit: float, say: Say) -> Answer:
-    """``task(say, *arguments)`` in a new process, for at most `limit` seconds.
+    """``task(say, *arguments)`` in a new process, with at most `limit` seconds for each thing that it begins.
 
-    Where the time is up, `at` is what took longest; where the process died, what it had begun last.
+    Where the time is up, or the process died, `at` is what it had begun last.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    with ours, fresh_settings():
+    with ours:
         process = context.Process(target=_work, args=(theirs, task, arguments))
         process.start()
         theirs.close()
@@ -77,17 +76,13 @@ def _leave_with_parent() -> None:
 
 
 def _listen(ours: Connection, limit: float, say: Say) -> Answer:
-    began: list[tuple[str, float]] = [("the start", time.monotonic())]
-    end = began[0][1] + limit
-    while ours.poll(max(0.0, end - time.monotonic())):
+    at = "the start"
+    while ours.poll(limit):
         try:
             kind, content = ours.recv()
         except EOFError:
-            return Answer(None, began[-1][0], "the process died")
+            return Answer(None, at, "the process died")
         if kind == "result":
             return Answer(content)
-        began.append((content, time.monotonic()))
-        say(content)
-    ends = [*(start for _, start in began[1:]), end]
-    longest = max(range(len(began)), key=lambda k: ends[k] - began[k][1])
-    return Answer(None, began[longest][0], f"more than {limit:g} s")
+        say(at := content)
+    return Answer(None, at, f"more than {limit:g} s")

@@ -6,14 +6,21 @@ A formula is written once, as a function of a module in NumPy's style and the ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-Arguments = dict[str, Any]
+from benchmarks import elementwise as e, models as m
+from benchmarks.elementwise import Arguments
+from benchmarks.limits import Costs
+
+
+def names_of(module: Any, **more: Any) -> SimpleNamespace:
+    """A module's names, and those that it has elsewhere or otherwise."""
+    return SimpleNamespace(**{**vars(module), **more})
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Workload:
 
     Attributes:
         name: of the row; the size is added to it.
-        formula: ``formula(xp, *arguments)``, where xp is NumPy or a module with its names.
+        formula: ``formula(xp, *arguments)``, where xp is NumPy or a module with its names, and `erf`.
         arguments: ``arguments(rng, *size)``: name to value in the order of the formula; Python floats, float64 arrays.
         size: what `arguments` is given.
         quick_size: the same, for a trial run.
@@ -30,6 +37,9 @@ class Workload:
             result with many elements is that of their sum.
         by_hand: ``by_hand(*arguments)``: value, then gradients, in NumPy; needed where wrt is not empty.
         elementwise: every element of the result depends on the same element of the arguments alone.
+        flops: ``flops(costs, *size)``: how many operations the value and the gradients need, where each intermediate
+            value is computed once; None where the call in Python is all of the time.
+        main: the dtype in which it is a row of the README's table; "" where it is none.
     """
 
     name: str
@@ -40,12 +50,18 @@ class Workload:
     wrt: tuple[str, ...] = ()
     by_hand: Callable[..., Sequence[Any]] | None = None
     elementwise: bool = False
+    flops: Callable[..., float] | None = None
+    main: str = ""
 
     @property
     def title(self) -> str:
         """The name, with what is computed and how much of it: unique."""
-        what = ", value and gradient" if self.wrt else ""
-        return f"{self.name}{what}{', ' + ' × '.join(f'{n:,}' for n in self.size) if self.size else ''}"
+        return f"{self.task}{', ' + ' × '.join(f'{n:,}' for n in self.size) if self.size else ''}"
+
+    @property
+    def task(self) -> str:
+        """The name, with what is computed."""
+        return f"{self.name}, value and gradient" if self.wrt else self.name
 
     def inputs(self, quick: bool, dtype: str) -> Arguments:
         """The arguments: the same numbers every time, arrays in the dtype wanted."""
@@ -55,285 +71,136 @@ class Workload:
     def reference(self, arguments: Arguments) -> list[Any]:
         """Value, then gradients, computed in float64."""
         wide = [np.asarray(v, np.float64) for v in arguments.values()]
-        found = self.by_hand(*wide) if self.by_hand else [self.formula(np, *wide)]
+        found = self.by_hand(*wide) if self.by_hand else [self.formula(names_of(np, erf=e.erf), *wide)]
         return [np.asarray(v) for v in found]
-
-
-# -- functions of numbers ----------------------------------------------------------------------------------------------
-
-
-def two_floats(rng: np.random.Generator) -> Arguments:
-    return {"x": 0.7, "y": -1.3}
-
-
-def multiply_add(xp: Any, a: Any, b: Any) -> Any:
-    return a * b + 1
-
-
-def sphere(xp: Any, x: Any, y: Any) -> Any:
-    return x**2 + y**2
-
-
-def sphere_by_hand(x: Any, y: Any) -> Sequence[Any]:
-    return x**2 + y**2, 2 * x, 2 * y
-
-
-def matyas(xp: Any, x: Any, y: Any) -> Any:
-    return 0.26 * (x**2 + y**2) - 0.48 * x * y
-
-
-def matyas_by_hand(x: Any, y: Any) -> Sequence[Any]:
-    return matyas(np, x, y), 0.52 * x - 0.48 * y, 0.52 * y - 0.48 * x
-
-
-def goldstein_price(xp: Any, x: Any, y: Any) -> Any:
-    return (1 + (x + y + 1) ** 2 * (19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2)) * (
-        30 + (2 * x - 3 * y) ** 2 * (18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2)
-    )
-
-
-def goldstein_price_by_hand(x: Any, y: Any) -> Sequence[Any]:
-    s, t = x + y + 1, 2 * x - 3 * y
-    p = 19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2
-    q = 18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2
-    u, v = 1 + s**2 * p, 30 + t**2 * q
-    u_x = u_y = 2 * s * p + s**2 * (6 * x + 6 * y - 14)
-    v_x = 4 * t * q + t**2 * (24 * x - 36 * y - 32)
-    v_y = -6 * t * q + t**2 * (54 * y - 36 * x + 48)
-    return u * v, u_x * v + u * v_x, u_y * v + u * v_y
-
-
-def rosenbrock(xp: Any, x: Any, y: Any) -> Any:
-    return 100 * (y - x**2) ** 2 + (x - 1) ** 2
-
-
-def rosenbrock_by_hand(x: Any, y: Any) -> Sequence[Any]:
-    d = y - x**2
-    return 100 * d**2 + (x - 1) ** 2, 2 * (x - 1) - 400 * x * d, 200 * d
-
-
-def taylor_sine(xp: Any, x: Any) -> Any:
-    total = 0.0
-    for k in range(20):
-        total = total + (-1) ** k / math.factorial(2 * k + 1) * x ** (2 * k + 1)
-    return total
-
-
-def taylor_sine_by_hand(x: Any) -> Sequence[Any]:
-    return taylor_sine(np, x), sum((-1) ** k / math.factorial(2 * k) * x ** (2 * k) for k in range(20))
-
-
-def tanh(xp: Any, x: Any) -> Any:
-    return xp.tanh(x)
-
-
-def tanh_by_hand(x: Any) -> Sequence[Any]:
-    y = np.tanh(x)
-    return y, 1 - y * y
-
-
-def squared_exponential(xp: Any, x: Any) -> Any:
-    return xp.exp(x**2) ** 2
-
-
-def squared_exponential_by_hand(x: Any) -> Sequence[Any]:
-    y = np.exp(x**2) ** 2
-    return y, 4 * x * y
-
-
-# -- element by element ------------------------------------------------------------------------------------------------
-
-
-def two_rows(rng: np.random.Generator, n: int) -> Arguments:
-    return {"a": rng.uniform(0.2, 1.0, n), "b": rng.uniform(0.2, 1.1, n)}
-
-
-def wave(xp: Any, a: Any, b: Any) -> Any:
-    return xp.exp(a) * xp.sin(b) + xp.tanh(a)
-
-
-def wave_by_hand(a: Any, b: Any) -> Sequence[Any]:
-    e, s, t = np.exp(a), np.sin(b), np.tanh(a)
-    es = e * s
-    return es + t, es + (1 - t * t), e * np.cos(b)
-
-
-def chain(operations: int) -> Callable[..., Any]:
-    """A formula in which each operation works on the result of the one before."""
-
-    def formula(xp: Any, a: Any, b: Any) -> Any:
-        y = a
-        for k in range(operations):
-            y = y * b if k % 3 == 0 else xp.sin(y) if k % 3 == 1 else y + a
-        return y
-
-    return formula
-
-
-def chain_by_hand(operations: int) -> Callable[..., Sequence[Any]]:
-    """The chain's value and gradients, by going back through what was kept."""
-
-    def compute(a: Any, b: Any) -> Sequence[Any]:
-        kept = [a]
-        for k in range(operations):
-            y = kept[-1]
-            kept.append(y * b if k % 3 == 0 else np.sin(y) if k % 3 == 1 else y + a)
-        bar, a_bar, b_bar = np.ones_like(a), np.zeros_like(a), np.zeros_like(b)
-        for k in reversed(range(operations)):
-            if k % 3 == 0:
-                b_bar = b_bar + bar * kept[k]
-                bar = bar * b
-            elif k % 3 == 1:
-                bar = bar * np.cos(kept[k])
-            else:
-                a_bar = a_bar + bar
-        return kept[-1], a_bar + bar, b_bar
-
-    return compute
 
 
 def chain_of(operations: int, elements: int = 0) -> Workload:
     """A chain of operations with its gradient, on numbers or on arrays."""
     return Workload(
         f"chain of {operations:,} operations",
-        chain(operations),
-        two_rows if elements else lambda rng: {"a": 0.5, "b": 1.1},
+        e.chain(operations),
+        e.two_rows if elements else lambda rng: {"a": 0.5, "b": 1.1},
         (elements,) if elements else (),
         (16,) if elements else (),
         ("a", "b"),
-        chain_by_hand(operations),
+        e.chain_by_hand(operations),
         True,
+        # A third each: product (and two, and a sum), sine (and cosine, product), sum (and sum).
+        (lambda c, n: n * operations * (7 + 2 * c.sine) / 3) if elements else None,
     )
 
 
-# -- models ------------------------------------------------------------------------------------------------------------
+def of_numbers(name: str, formula: Any, arguments: Any, by_hand: Any = None, main: str = "") -> Workload:
+    """A row on Python floats, with the gradient for each of them where there is one by hand."""
+    wrt = tuple(arguments(None)) if by_hand else ()
+    return Workload(name, formula, arguments, wrt=wrt, by_hand=by_hand, elementwise=True, main=main)
 
 
-def logistic_regression(xp: Any, w: Any, c: Any, X: Any, t: Any) -> Any:
-    z = X @ w + c
-    return xp.mean(xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z))) - t * z)
+def on_arrays(
+    name: str,
+    formula: Any,
+    arguments: Any,
+    size: tuple[int, ...],
+    quick_size: tuple[int, ...],
+    flops: Any,
+    wrt: str = "",
+    by_hand: Any = None,
+    **more: Any,
+) -> Workload:
+    """A row of the README's table; `wrt` are names with spaces between."""
+    more = {"main": "float64", **more}
+    return Workload(name, formula, arguments, size, quick_size, tuple(wrt.split()), by_hand, flops=flops, **more)
 
 
-def logistic_regression_by_hand(w: Any, c: Any, X: Any, t: Any) -> Sequence[Any]:
-    z = X @ w + c
-    e = np.exp(-np.abs(z))
-    r = (np.where(z >= 0, 1.0, e) / (1 + e) - t) / len(z)
-    return np.mean(np.maximum(z, 0.0) + np.log1p(e) - t * z), X.T @ r, np.sum(r)
+def _network_flops(c: Costs, batch: int, pixels: int, hidden: int, digits: int) -> float:
+    """Two products forward and three backward, of which one is as large as the first; tanh and its slope; softmax."""
+    products = 2 * batch * hidden * (2 * pixels + 3 * digits)
+    return products + batch * hidden * (c.tanh + 5) + batch * digits * (c.exp + 8)
 
 
-def regression_data(rng: np.random.Generator, n: int, m: int) -> Arguments:
-    X, w = rng.normal(size=(n, m)), rng.normal(size=m) / m**0.5
-    return {"w": w + 0.1, "c": 0.05, "X": X, "t": (X @ w > 0).astype(np.float64)}
-
-
-def network(xp: Any, x: Any, y: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
-    """The network of `symgraph.demo`: one hidden layer, mean cross-entropy."""
-    z = xp.tanh(x @ w1 + b1) @ w2 + b2
-    z = z - xp.max(z, axis=1, keepdims=True)
-    return -xp.mean(xp.sum(y * (z - xp.log(xp.sum(xp.exp(z), axis=1, keepdims=True))), axis=1))
-
-
-def network_by_hand(x: Any, y: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Sequence[Any]:
-    h = np.tanh(x @ w1 + b1)
-    z = h @ w2 + b2
-    z = z - np.max(z, axis=1, keepdims=True)
-    e = np.exp(z)
-    s = np.sum(e, axis=1, keepdims=True)
-    value = -np.mean(np.sum(y * (z - np.log(s)), axis=1))
-    z_bar = (e / s - y) / len(x)
-    u_bar = (z_bar @ w2.T) * (1 - h * h)
-    return value, x.T @ u_bar, np.sum(u_bar, axis=0), h.T @ z_bar, np.sum(z_bar, axis=0)
-
-
-def network_data(rng: np.random.Generator, batch: int, pixels: int, hidden: int, digits: int) -> Arguments:
-    return {
-        "x": rng.uniform(size=(batch, pixels)),
-        "y": np.eye(digits)[rng.integers(0, digits, batch)],
-        "w1": rng.normal(size=(pixels, hidden)) * (2 / (pixels + hidden)) ** 0.5,
-        "b1": np.zeros(hidden),
-        "w2": rng.normal(size=(hidden, digits)) * (2 / (hidden + digits)) ** 0.5,
-        "b2": np.zeros(digits),
-    }
-
-
-def softmax(xp: Any, x: Any) -> Any:
-    e = xp.exp(x - xp.max(x, axis=1, keepdims=True))
-    return e / xp.sum(e, axis=1, keepdims=True)
-
-
-def layer_norm(xp: Any, x: Any, g: Any, c: Any) -> Any:
-    """The mean square of a normalised, scaled and shifted array."""
-    d = x - xp.mean(x, axis=1, keepdims=True)
-    y = d / xp.sqrt(xp.mean(d * d, axis=1, keepdims=True) + 1e-5) * g + c
-    return xp.mean(y * y)
-
-
-def layer_norm_by_hand(x: Any, g: Any, c: Any) -> Sequence[Any]:
-    d = x - np.mean(x, axis=1, keepdims=True)
-    r = 1 / np.sqrt(np.mean(d * d, axis=1, keepdims=True) + 1e-5)
-    n = d * r
-    y = n * g + c
-    y_bar = y * (2 / y.size)
-    n_bar = y_bar * g
-    x_bar = r * (n_bar - np.mean(n_bar, axis=1, keepdims=True) - n * np.mean(n_bar * n, axis=1, keepdims=True))
-    return np.mean(y * y), x_bar, np.sum(y_bar * n, axis=0), np.sum(y_bar, axis=0)
-
-
-# -- the rows ----------------------------------------------------------------------------------------------------------
-
-XY = ("x", "y")
 WORKLOADS: list[Workload] = [
-    Workload("a·b+1 of two floats", multiply_add, lambda rng: {"a": 0.7, "b": -1.3}, elementwise=True),
-    Workload("sphere of two floats", sphere, two_floats, (), (), XY, sphere_by_hand, True),
-    Workload("Matyas of two floats", matyas, two_floats, (), (), XY, matyas_by_hand, True),
-    Workload("Goldstein-Price of two floats", goldstein_price, two_floats, (), (), XY, goldstein_price_by_hand, True),
-    Workload("Rosenbrock of two floats", rosenbrock, two_floats, (), (), XY, rosenbrock_by_hand, True),
-    Workload("sine by 20 Taylor terms", taylor_sine, lambda rng: {"x": 0.8}, (), (), ("x",), taylor_sine_by_hand, True),
-    Workload("tanh of a float", tanh, lambda rng: {"x": 0.8}, (), (), ("x",), tanh_by_hand, True),
-    Workload(
-        "(exp(x²))² of a float",
-        squared_exponential,
-        lambda rng: {"x": 0.5},
-        (),
-        (),
-        ("x",),
-        squared_exponential_by_hand,
-        True,
+    of_numbers("a·b+1 of two floats", e.multiply_add, lambda rng: {"a": 0.7, "b": -1.3}),
+    of_numbers("sphere of two floats", e.sphere, e.two_floats, e.sphere_by_hand),
+    of_numbers("Matyas of two floats", e.matyas, e.two_floats, e.matyas_by_hand),
+    of_numbers(
+        "Goldstein-Price of two floats", e.goldstein_price, e.two_floats, e.goldstein_price_by_hand, "float64"
     ),
-    *(Workload("a·b+1", multiply_add, two_rows, (n,), (17,), elementwise=True) for n in (1_000, 1_000_000)),
-    *(Workload("exp·sin+tanh", wave, two_rows, (n,), (17,), elementwise=True) for n in (1_000, 1_000_000)),
+    of_numbers("Rosenbrock of two floats", e.rosenbrock, e.two_floats, e.rosenbrock_by_hand),
+    of_numbers("sine by 20 Taylor terms", e.taylor_sine, lambda rng: {"x": 0.8}, e.taylor_sine_by_hand),
+    of_numbers("tanh of a float", e.tanh, lambda rng: {"x": 0.8}, e.tanh_by_hand),
+    of_numbers(
+        "(exp(x²))² of a float", e.squared_exponential, lambda rng: {"x": 0.5}, e.squared_exponential_by_hand
+    ),
+    on_arrays(
+        "a·b+1", e.multiply_add, e.two_rows, (1_000,), (17,), lambda c, n: 2 * n, elementwise=True, main=""
+    ),
+    on_arrays("a·b+1", e.multiply_add, e.two_rows, (1_000_000,), (17,), lambda c, n: 2 * n, elementwise=True),
     *(
-        Workload("exp·sin+tanh", wave, two_rows, (n,), (17,), ("a", "b"), wave_by_hand, True)
+        on_arrays(
+            "exp·sin+tanh", e.wave, e.one_row, (n,), (17,), lambda c, n: n * (c.exp + c.sine + c.tanh + 2),
+            elementwise=True,
+        )
         for n in (1_000, 1_000_000)
     ),
-    Workload("Rosenbrock", rosenbrock, two_rows, (1_000_000,), (17,), ("a", "b"), rosenbrock_by_hand, True),
+    *(
+        on_arrays(
+            "exp·sin+tanh", e.wave, e.one_row, (n,), (17,), lambda c, n: n * (c.exp + 2 * c.sine + c.tanh + 6), "x",
+            e.wave_by_hand, elementwise=True,
+        )
+        for n in (1_000, 1_000_000)
+    ),
+    on_arrays(
+        "Black-Scholes", e.black_scholes, e.options, (1_000_000,), (17,),
+        lambda c, n: n * (c.log + 2 * c.exp + 2 * c.erf + c.root + 3 * c.divide + 35), "S K T r v",
+        e.black_scholes_by_hand, elementwise=True,
+    ),
+    on_arrays(
+        "polynomial of degree 20", e.polynomial, e.one_row, (1_000_000,), (17,), lambda c, n: 80 * n, "x",
+        e.polynomial_by_hand, elementwise=True,
+    ),
     *(chain_of(n, 1_000) for n in (10, 100, 1_000)),
-    Workload(
-        "logistic regression",
-        logistic_regression,
-        regression_data,
-        (100_000, 100),
-        (40, 5),
-        ("w", "c"),
-        logistic_regression_by_hand,
+    on_arrays(
+        "Rosenbrock", m.valley, e.one_row, (1_000_000,), (17,), lambda c, n: 14 * n, "x", m.valley_by_hand
     ),
-    Workload(
-        "digits network",
-        network,
-        network_data,
-        (128, 64, 64, 10),
-        (8, 6, 5, 3),
-        ("w1", "b1", "w2", "b2"),
-        network_by_hand,
+    on_arrays(
+        "logistic regression", m.logistic_regression, m.regression_data, (100_000, 100), (40, 5),
+        lambda c, n, k: 4 * n * k + n * (c.exp + c.log + c.divide + 10), "w c", m.logistic_regression_by_hand,
     ),
-    Workload("softmax", softmax, lambda rng, n, m: {"x": rng.normal(size=(n, m))}, (4096, 512), (9, 17)),
-    Workload(
-        "layer norm",
-        layer_norm,
-        lambda rng, n, m: {"x": rng.normal(size=(n, m)), "g": rng.uniform(0.5, 1.5, m), "c": rng.normal(size=m)},
-        (4096, 512),
-        (9, 17),
-        ("x", "g", "c"),
-        layer_norm_by_hand,
+    on_arrays(
+        "digits network", m.network, m.network_data, (128, 64, 64, 10), (8, 6, 5, 3), _network_flops, "w1 b1 w2 b2",
+        m.network_by_hand, main="",
     ),
-]
+    on_arrays(
+        "two-layer network", m.network, m.network_data, (128, 784, 256, 10), (8, 6, 5, 3), _network_flops,
+        "w1 b1 w2 b2", m.network_by_hand, main="float32",
+    ),
+    on_arrays("softmax", m.softmax, m.table, (4096, 512), (9, 17), lambda c, n, k: n * k * (c.exp + 4)),
+    on_arrays(
+        "layer norm", m.layer_norm, m.layer_norm_data, (4096, 512), (9, 17), lambda c, n, k: 24 * n * k, "x g b",
+        m.layer_norm_by_hand,
+    ),
+    on_arrays(
+        "GELU network", m.gelu_network, m.gelu_network_data, (1024, 64, 256), (8, 3, 5),
+        lambda c, n, k, h: 10 * n * k * h + n * h * (c.erf + c.exp + 10), "w1 b1 w2 b2", m.gelu_network_by_hand,
+    ),
+    on_arrays(
+        "attention", m.attention, m.attention_data, (512, 64), (7, 5),
+        lambda c, n, k: 12 * n * n * k + n * n * (c.exp + 9), "q k v", m.attention_by_hand,
+    ),
+    # Each pair once: d(i, j) = d(j, i).
+    on_arrays(
+        "pairwise distances", m.distances, m.table, (1_000, 3), (9, 3),
+        lambda c, n, k: n * n / 2 * (6 * k + c.root + c.divide), "x", m.distances_by_hand,
+    ),
+    on_arrays("variance of each row", m.variance(1), m.table, (4096, 512), (9, 17), lambda c, n, k: 4 * n * k),
+    on_arrays("variance of each column", m.variance(0), m.table, (4096, 512), (9, 17), lambda c, n, k: 4 * n * k),
+    on_arrays(
+        "3-d stencil", m.stencil, m.table, (128, 128, 128), (5, 6, 7), lambda c, *n: 18 * n[0] * n[1] * n[2], "x",
+        m.stencil_by_hand,
+    ),
+    on_arrays(
+        "soft k-means", m.assignment, m.assignment_data, (20_000, 25, 10), (40, 3, 2),
+        lambda c, n, k, d: n * k * (5 * d + c.exp + 6), "c", m.assignment_by_hand,
+    ),
+]  # fmt: skip

@@ -13,65 +13,124 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import processes, report
-from benchmarks.__main__ import COMPILERS, chosen, main, problems
+from benchmarks import limits, processes, report
+from benchmarks.__main__ import main, problems
+from benchmarks.by_numba import FUNCTIONS
 from benchmarks.competitors import COMPETITORS, Text, find, text_functions
+from benchmarks.compile_times import COMPILERS
+from benchmarks.elementwise import erf
+from benchmarks.limits import COSTS, Speeds, limit
 from benchmarks.measure import best_times, difference
-from benchmarks.workloads import WORKLOADS, Workload, chain_of
+from benchmarks.memory import TASKS, held
+from benchmarks.setting import chosen, install_hint
+from benchmarks.workloads import WORKLOADS, Workload, chain_of, names_of
 
-ROWS = r"^Goldstein|^exp·sin\+tanh, v.* 1,000$|chain of 10 |logistic|digits|softmax|layer"
+ROWS = r"^Goldstein|^exp·sin\+tanh, v.* 1,000$|softmax"
 OWN = ["symgraph compiled", "symgraph eager", "NumPy"]
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("benchmarks")
-    assert main(["--quick", "--peers", "none", "--rows", ROWS, "--out", str(folder)]) == 0
+    command = ["--quick", "--peers", "none", "--rows", ROWS, "--out", str(folder), "--json", str(folder / "copy.json")]
+    assert main(command) == 0
     return folder
 
 
 def test_the_numbers_are_whole(out: Path) -> None:
     data = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert [row["title"].split(",")[0] for row in data["rows"]] == [
-        "Goldstein-Price of two floats", "exp·sin+tanh", "chain of 10 operations", "logistic regression",
-        "digits network", "softmax", "layer norm",
+    assert json.loads((out / "copy.json").read_text(encoding="utf-8")) == data
+    double, single = data["tables"]
+    assert [row["title"].split(",")[0] for row in double["rows"]] == [
+        "Goldstein-Price of two floats", "exp·sin+tanh", "softmax",
     ]  # fmt: skip
+    assert [row["title"] for row in single["rows"]] == [row["title"] for row in double["rows"][1:]]
     assert data["columns"] == OWN
     assert data["versions"]["numpy"] == np.__version__
-    for row in data["rows"]:
-        for name in OWN:
-            result = row["results"][name]
-            assert 0 < result["seconds"] < math.inf
-            assert result["difference"] <= 1e-12
-            assert not result["failure"]
-        assert row["results"]["symgraph compiled"]["compile_seconds"] > 0
-        assert row["results"]["NumPy"]["break_even"] is None
+    for table, tolerance in ((double, 1e-12), (single, 1e-5)):
+        for row in table["rows"]:
+            for name in OWN:
+                result = row["results"][name]
+                assert 0 < result["seconds"] < math.inf
+                assert result["difference"] <= tolerance
+                assert not result["failure"]
+            assert row["results"]["symgraph compiled"]["compile_seconds"] > 0
+            assert row["results"]["NumPy"]["break_even"] is None
+            assert (row["limit"] is None) == ("floats" in row["title"])
+    softmax = next(row for row in single["rows"] if row["title"].startswith("softmax"))
+    assert (softmax["read"], softmax["written"], softmax["flops"]) == (9 * 17 * 4, 9 * 17 * 4, 9 * 17 * 16)
 
 
 def test_the_report_has_every_row(out: Path) -> None:
     text = (out / "results.md").read_text(encoding="utf-8")
     data = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert "these times mean nothing" in text
-    for row in data["rows"]:
-        assert text.count(f"| {row['title']} ") == 4
+    rows = [row for table in data["tables"] for row in table["rows"]]
+    for row in rows:
+        assert text.count(f"| {row['title']} ") == (4 if "floats" in row["title"] else 8)
     picture = ElementTree.parse(out / "results.svg").getroot()
-    assert len(picture.findall("{http://www.w3.org/2000/svg}rect")) == 1 + 3 * len(data["rows"])
+    assert len(picture.findall("{http://www.w3.org/2000/svg}rect")) == 1 + 3 * len(rows)
+
+
+def test_the_readme_has_the_main_rows(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["readme", "--json", str(out / "copy.json")]) == 0
+    text = capsys.readouterr().out
+    assert [text.count(f"| {name}") for name in ("Goldstein-Price", "exp·sin+tanh", "softmax")] == [1] * 3
+    assert "python -m benchmarks --quick" in text
+    assert "numba" in text
+    with pytest.raises(SystemExit, match="there is no"):
+        main(["readme", "--json", str(out / "none.json")])
 
 
 @pytest.mark.parametrize("workload", [w for w in WORKLOADS if w.wrt], ids=lambda w: w.title)
 def test_references_by_hand(workload: Workload) -> None:
     arguments = workload.inputs(True, "float64")
     value, *gradients = workload.reference(arguments)
-    np.testing.assert_allclose(value, workload.formula(np, *arguments.values()), rtol=1e-12)
+    names = names_of(np, erf=erf)
+    np.testing.assert_allclose(value, workload.formula(names, *arguments.values()), rtol=1e-12)
     rng, h = np.random.default_rng(1), 1e-6
     for name, gradient in zip(workload.wrt, gradients, strict=True):
         direction = rng.normal(size=np.shape(arguments[name]))
         ahead, behind = (
-            np.sum(workload.formula(np, *{**arguments, name: arguments[name] + s * h * direction}.values()))
+            np.sum(workload.formula(names, *{**arguments, name: arguments[name] + s * h * direction}.values()))
             for s in (1, -1)
         )
         expected = (ahead - behind) / (2 * h)
         assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("workload", [w for w in WORKLOADS if w.flops], ids=lambda w: w.title)
+def test_operations_are_formulas_of_sizes(workload: Workload) -> None:
+    assert workload.flops is not None
+    for costs in COSTS.values():
+        small, large = (workload.flops(costs, *size) for size in (workload.quick_size, workload.size))
+        assert 0 < small < large < 1e10
+
+
+def test_the_limit_is_the_larger_of_two_times() -> None:
+    speeds = Speeds([100, 10_000], [10.0, 10.0], [5.0, 5.0], {"float64": 8.0})
+    assert limit(speeds, 400.0, "float64", 950, 50) == (100.0, "memory")
+    assert limit(speeds, 400.0, "float64", 700, 300) == (200.0, "memory")
+    assert limit(speeds, 8000.0, "float64", 700, 300) == (1000.0, "flops")
+
+
+def test_speeds_are_measured() -> None:
+    told: list[str] = []
+    speeds = limits.measure(told.append, quick=True)
+    assert told == ["bandwidth", "arithmetic"]
+    found = [*speeds.reading, *speeds.triad, *speeds.peak.values()]
+    assert len(found) == 2 * len(speeds.sizes) + len(COSTS)
+    assert 0 < min(found) < max(found) < 1e15
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("task", ["softmax", "exp·sin+tanh, value and gradient"])
+def test_programs_by_hand(task: str, dtype: str) -> None:
+    workload = next(w for w in WORKLOADS if w.task == task)
+    arguments = workload.inputs(True, dtype)
+    found = find("Numba by hand").prepare(workload, arguments)()
+    assert difference(found, workload.reference(arguments)) < {"float64": 1e-14, "float32": 1e-5}[dtype]
+    assert {np.asarray(x).dtype for x in found} == {np.dtype(dtype)}
 
 
 def test_titles_and_names_are_unique() -> None:
@@ -81,6 +140,7 @@ def test_titles_and_names_are_unique() -> None:
         if competitor.eager:
             assert find(competitor.eager).name == competitor.eager
     assert {find(name).name for name in COMPILERS} == set(COMPILERS)
+    assert {*TASKS, *FUNCTIONS} <= {w.task for w in WORKLOADS}
 
 
 @pytest.mark.parametrize("title", ["a·b+1 of two floats", "exp·sin+tanh, 1,000"])
@@ -134,7 +194,11 @@ def test_break_even() -> None:
 
 def made(**results: dict[str, Any]) -> dict[str, Any]:
     return {
-        "columns": list(results), "dtype": "float64", "quick": False, "rows": [{"title": "row", "results": results}],
+        "columns": list(results), "quick": False,
+        "tables": [{"dtype": "float64", "rows": [
+            {"title": "row", "main": True, "limit": 5e-7, "bound": "memory", "results": results}
+        ]}],
+        "speeds": {"sizes": [2**20], "reading": [1e10], "triad": [1e10], "peak": {"float64": 1e11}},
         "command": "python -m benchmarks", "machine": "a machine", "versions": {"numpy": "2"}, "load": (0.0, 0.0),
     }  # fmt: skip
 
@@ -142,10 +206,14 @@ def made(**results: dict[str, Any]) -> dict[str, Any]:
 def test_wrong_results_and_failures_of_ours_are_problems() -> None:
     good = result(1e-3, difference=1e-15)
     assert problems(made(peer=good)) == []
-    assert problems(made(peer=result(1e-3, difference=1e-3))) == ["row: peer differs from the reference by 1.0e-03"]
-    assert problems(made(peer=result(1e-3, difference=math.nan))) == ["row: peer differs from the reference by nan"]
+    assert problems(made(peer=result(1e-3, difference=1e-3))) == [
+        "row, float64: peer differs from the reference by 1.0e-03"
+    ]
+    assert problems(made(peer=result(1e-3, difference=math.nan))) == [
+        "row, float64: peer differs from the reference by nan"
+    ]
     assert problems(made(peer=result(failure="it broke"))) == []
-    assert problems(made(NumPy=result(failure="it broke"))) == ["row: NumPy: it broke"]
+    assert problems(made(NumPy=result(failure="it broke"))) == ["row, float64: NumPy: it broke"]
 
 
 def test_the_best_peer_and_failures_are_told() -> None:
@@ -156,7 +224,11 @@ def test_the_best_peer_and_failures_are_told() -> None:
     text = report.markdown(data)
     assert "2.00 (torch)" in text
     assert "**1.00**" in text
-    assert "Geometric mean of the last column: 2.00." in text
+    assert "Geometric means over the 1 rows: the best peer / symgraph 2.00, JAX / symgraph 4.00." in text
+    assert "| 2.00 (torch) | 0.500 (memory) |" in " ".join(text.split())
+    assert (
+        " ".join(report.compact(data).splitlines()[2].split()) == "| row | 2.00 | 0.500 | 8.00 | 4.00 (torch) | 2.00 |"
+    )
     assert "- row: heyoka: it broke" in text
 
 
@@ -178,7 +250,8 @@ def answer(say: processes.Say, number: int) -> dict[str, Any]:
 def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
     told: list[str] = []
-    assert processes.ask(answer, (7,), 60.0, told.append).result == {"number": 7, "core type": None}
+    with processes.fresh_settings():
+        assert processes.ask(answer, (7,), 60.0, told.append).result == {"number": 7, "core type": None}
     assert processes.ask(crash, (), 60.0, told.append)[1:] == ("crasher", "the process died")
     late = processes.ask(hang, (), 8.0, told.append)
     assert late[1:] == ("slow one", "more than 8 s")
@@ -187,20 +260,45 @@ def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compile_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compile", "--peers", "none", "--sizes", "2,9", "--out", str(tmp_path)]) == 0
+    command = ["compile", "--peers", "none", "--sizes", "2,9", "--elements", "0,3", "--out", str(tmp_path)]
+    assert main(command) == 0
     data = json.loads((tmp_path / "compile.json").read_text(encoding="utf-8"))
-    for cell in data["competitors"]["symgraph compiled"].values():
-        assert cell["seconds"] > 0
-        assert cell["peak"] > 0
-        assert cell["difference"] <= 1e-12
-    assert "| symgraph compiled |" in capsys.readouterr().out
+    assert [table["elements"] for table in data["tables"]] == [0, 3]
+    for table in data["tables"]:
+        for cell in table["competitors"]["symgraph compiled"].values():
+            assert cell["seconds"] > 0
+            assert cell["peak"] > 0
+            assert cell["difference"] <= 1e-12
+    text = capsys.readouterr().out
+    assert text.count("| symgraph compiled ") == 2
+    assert "operations on arrays of 3" in text
     assert (tmp_path / "compile.md").exists()
 
 
+def test_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["memory", "--peers", "none", "--quick", "--rows", "softmax", "--out", str(tmp_path)]
+    assert main(command) == 0
+    (row,) = json.loads((tmp_path / "memory.json").read_text(encoding="utf-8"))["rows"]
+    assert row["ends"] == 9 * 17 * 8 * 2
+    assert {name for name, cell in row["results"].items() if cell["peak"] is not None} == set(OWN)
+    assert "inputs and outputs" in capsys.readouterr().out
+
+
+def test_memory_held_is_at_least_the_results() -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the system does not tell")
+    softmax = next(w for w in WORKLOADS if w.task == "softmax")
+    found = held(lambda name: None, softmax.title, "NumPy", False, "float64")
+    assert found.ends == 2 * 4096 * 512 * 8
+    assert found.peak is not None
+    assert found.ends < found.peak < 4 * found.ends
+
+
 def test_who_exceeds_the_limit_is_not_asked_again(tmp_path: Path) -> None:
-    assert main(["compile", "--peers", "none", "--sizes", "2,9", "--limit", "0.01", "--out", str(tmp_path)]) == 0
+    command = ["compile", "--peers", "none", "--sizes", "2,9", "--elements", "0", "--limit", "0.01"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
     data = json.loads((tmp_path / "compile.json").read_text(encoding="utf-8"))
-    cells = data["competitors"]["symgraph compiled"]
+    cells = data["tables"][0]["competitors"]["symgraph compiled"]
     assert (cells["2"]["note"], cells["9"]["note"]) == ("more than 0.01 s", "–")
 
 
@@ -215,15 +313,14 @@ def test_chains_of_numbers_and_of_arrays() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(SystemExit, match="no row matches 'nonsense'; there are:\n  a·b"):
         main(["--rows", "nonsense", "--peers", "none"])
-    with pytest.raises(SystemExit, match="there is no peer 'nonsense'; there are jax, pytensor"):
+    with pytest.raises(SystemExit, match="there is no peer 'nonsense'; there are numba, jax, pytensor"):
         chosen("nonsense")
 
 
 def test_missing_peers_are_named_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from benchmarks import __main__ as command
-
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     present, missing = chosen(None)
     assert [c.name for c in present] == OWN
-    command.install_hint(missing)
-    assert capsys.readouterr().err == ("not installed: pip install jax pytensor torch heyoka casadi autograd numexpr\n")
+    install_hint(missing)
+    expected = "not installed: pip install numba jax pytensor torch heyoka casadi autograd numexpr\n"
+    assert capsys.readouterr().err == expected

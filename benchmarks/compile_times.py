@@ -1,0 +1,50 @@
+"""Seconds until a chain of operations and its gradient have been compiled and called, in a new process each time."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks import measure, report
+from benchmarks.competitors import Competitor
+from benchmarks.processes import ask, fresh_settings
+from benchmarks.setting import chosen, install_hint, say, setting, write
+
+SIZES = (10, 100, 1_000, 10_000, 100_000)
+COMPILERS = ("symgraph compiled", "JAX", "PyTensor", "heyoka", "CasADi")
+
+
+def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    """A table for floats and one for arrays."""
+    found, missing = chosen(args.peers)
+    competitors = [c for c in found if c.name in COMPILERS]
+    install_hint([c for c in missing if c.name in COMPILERS])
+    load = os.getloadavg()[0]
+    data: dict[str, Any] = {"sizes": args.sizes, "tables": []}
+    for elements in args.elements:
+        table = {"elements": elements, "competitors": {}}
+        data["tables"].append(table)
+        for competitor in competitors:
+            table["competitors"][competitor.name] = chains(competitor, elements, args)
+            whole = {**setting(competitors, argv, load), **data}
+            write(args, "compile", whole, report.compile_markdown(whole))
+    say("")
+    print(report.compile_markdown({**setting(competitors, argv, load), **data}))
+    return 0
+
+
+def chains(competitor: Competitor, elements: int, args: argparse.Namespace) -> dict[str, Any]:
+    """A competitor's row; beyond the limit it is not asked for longer chains."""
+    cells, reason = {}, ""
+    for size in args.sizes:
+        cell: dict[str, Any] = {"note": reason and "–", "seconds": None, "peak": None, "grown": None}
+        if not reason:
+            say(f"{competitor.name}: {size:,} operations")
+            with fresh_settings():  # what another size left in a cache would help
+                answer = ask(measure.cold, (size, elements, competitor.name), args.limit, lambda name: None)
+            reason = answer.reason
+            cell |= {"note": reason} if reason else answer.result._asdict()
+        cells[str(size)] = cell
+    return cells
