@@ -82,7 +82,10 @@ class Runtime:
             self._definition = ctypes.addressof(definition)
             pointer, thing = ctypes.c_void_p, ctypes.py_object
             self._new = capi.function("PyCFunction_NewEx", thing, pointer, thing, pointer)
-            self.native = self._works()
+            try:
+                self.native = self._works()
+            except Exception:  # whatever a layout that differs may bring about
+                self.native = False
         if self.native:
             handler = memory.handler(self.addresses)
             self._run("pool_use", id(handler))
@@ -105,6 +108,9 @@ class Runtime:
         """
         if not self.native:
             return PythonCaller(state)
+        return self._native_caller(state)
+
+    def _native_caller(self, state: list[Any]) -> Caller:
         made: Caller = self._new(self._definition, state, None)
         return made
 
@@ -168,7 +174,7 @@ class Runtime:
             sizes = np.array([len(arguments), status], np.int64)
             bound = Bound(self.addresses["probe"], sizes, [], 1, numbers, results[1:] + results[:1], fail, True)
             made = self.plan(Call(bound, arguments, len(names), len(names) - 1, tuple, names[:1]))
-            call = self.caller([lambda **_: "misfit", made])
+            call = self._native_caller([lambda **_: "misfit", made])
             try:
                 answers += [call(**given), call(**given | {"n": 2**70}), call(**given | {"a": np.array([1, 2])})]
             except ArithmeticError as error:
