@@ -140,11 +140,11 @@ class Dispatch:
         self._pack = _packer(structure)
         self._states: dict[str, weakref.ref[State]] = {}
 
-    def caller(self, what: str) -> runtime.Caller:
-        """A callable that answers one kind of calls: natively what it has seen before."""
+    def caller(self, what: str, doc: str | None) -> runtime.Caller:
+        """A callable that answers one kind of calls, natively what it has seen before; with a docstring."""
         state = State([partial(self._call, what)])
         self._states[what] = weakref.ref(state)
-        return runtime.load().caller(state)
+        return runtime.load().caller(state, "__call__" if what == VALUE else what, doc or "")
 
     def find(self, way: Way, values: Sequence[Any]) -> Variant:
         """The kernel for converted arguments."""

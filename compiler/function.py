@@ -73,8 +73,11 @@ class Function:
 
     def _open(self, what: str) -> Caller:
         """With the first call of one kind: what answers it stands before the method of its name from then on."""
-        found = self._callers.get(what) or self._callers.setdefault(what, self.dispatch.caller(what))
-        if getattr(type(self), what) is getattr(Function, what):  # a derived class may have a method of its own
+        method = getattr(Function, what)
+        found = self._callers.get(what)
+        if found is None:
+            found = self._callers.setdefault(what, self.dispatch.caller(what, method.__doc__))
+        if getattr(type(self), what) is method:  # a derived class may have a method of its own
             setattr(self, what, found)
         return found
 
@@ -252,7 +255,7 @@ class Function:
 
 def _first_value(function: weakref.ref[Function], dispatch: Dispatch, /, *args: Any, **kwargs: Any) -> Any:
     """The first call of a function; its later calls go to a callable of the runtime."""
-    caller, self = dispatch.caller(VALUE), function()
+    caller, self = dispatch.caller(VALUE, Function.__call__.__doc__), function()
     if self is not None:
         self._value = caller
     return caller(*args, **kwargs)

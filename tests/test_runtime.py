@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -213,6 +214,16 @@ def test_a_derived_class_keeps_its_own_methods(caller: str) -> None:
         assert f(x=3.0) == -9.0
         assert f.grad(x=3.0) == {"x": -6.0}
         assert f.value_and_grad(x=3.0) == (9.0, {"x": 6.0})
+
+
+def test_methods_keep_their_documentation() -> None:
+    f = sg.compile(x * x)
+    f(x=1.0), f.grad(x=1.0), f.value_and_grad(x=1.0)
+    for name in ("__call__", "grad", "value_and_grad"):
+        found, method = getattr(f, name), getattr(type(f), name)
+        assert found.__name__ == name
+        assert inspect.cleandoc(found.__doc__) == inspect.cleandoc(method.__doc__)
+        assert str(inspect.signature(found)) == "(*args, **kwargs)"
 
 
 def test_methods_outlive_their_function(caller: str) -> None:
@@ -584,5 +595,20 @@ def test_the_process_ends_while_threads_work() -> None:
             sg.set_num_threads(3)
             jobs.marks(7, 1000)
             threading.Thread(target=lambda: [jobs.marks(7, 1000) for _ in range(10**6)], daemon=True).start()
+            """
+        )
+
+
+def test_the_process_ends_while_a_kernel_runs() -> None:
+    for _ in range(3):
+        script(
+            """
+            import threading, time
+            import numpy as np, symgraph as sg
+            x = sg.placeholder("x")
+            f, value = sg.compile(np.exp(np.sin(x)).sum()), np.ones(10**7)
+            f(x=value)
+            threading.Thread(target=lambda: [f(x=value) for _ in range(10**6)], daemon=True).start()
+            time.sleep(0.05)
             """
         )

@@ -78,11 +78,13 @@ class Runtime:
         self._run("threads_reset")
         self.set_threads(threads.default_count())
         if layout.expected() and layout.verified():
-            definition = capi.keep(_MethodDef(b"call", self.addresses["call"], _FASTCALL_KEYWORDS, None))
-            self._definition = ctypes.addressof(definition)
+            self._definitions: dict[tuple[str, str], int] = {}
             pointer, thing = ctypes.c_void_p, ctypes.py_object
             self._new = capi.function("PyCFunction_NewEx", thing, pointer, thing, pointer)
-            self.native = self._works()
+            try:
+                self.native = self._works()
+            except Exception:  # whatever a layout that differs may bring about
+                self.native = False
         if self.native:
             handler = memory.handler(self.addresses)
             self._run("pool_use", id(handler))
@@ -97,16 +99,23 @@ class Runtime:
         self._run("threads_reset")
         self._run("pool_reset")
 
-    def caller(self, state: list[Any]) -> Caller:
+    def caller(self, state: list[Any], name: str = "call", doc: str = "") -> Caller:
         """A callable that tries the plans of a list in turn.
 
         Args:
             state: what to call where no plan fits, then plans; the list may be changed later.
+            name, doc: what it is called, and its docstring.
         """
-        if not self.native:
-            return PythonCaller(state)
-        made: Caller = self._new(self._definition, state, None)
-        return made
+        return self._native_caller(state, name, doc) if self.native else PythonCaller(state)
+
+    def _native_caller(self, state: list[Any], name: str = "call", doc: str = "") -> Caller:
+        definition = self._definitions.get((name, doc))
+        if definition is None:  # callables point to it, and may outlive everything
+            text = f"{name}($self, /, *args, **kwargs)\n--\n\n{doc}"
+            made = _MethodDef(name.encode(), self.addresses["call"], _FASTCALL_KEYWORDS, text.encode())
+            definition = self._definitions[name, doc] = ctypes.addressof(capi.keep(made))
+        caller: Caller = self._new(definition, state, None)
+        return caller
 
     def plan(self, description: Call) -> Plan:
         """A plan for both callers."""
@@ -168,7 +177,7 @@ class Runtime:
             sizes = np.array([len(arguments), status], np.int64)
             bound = Bound(self.addresses["probe"], sizes, [], 1, numbers, results[1:] + results[:1], fail, True)
             made = self.plan(Call(bound, arguments, len(names), len(names) - 1, tuple, names[:1]))
-            call = self.caller([lambda **_: "misfit", made])
+            call = self._native_caller([lambda **_: "misfit", made])
             try:
                 answers += [call(**given), call(**given | {"n": 2**70}), call(**given | {"a": np.array([1, 2])})]
             except ArithmeticError as error:

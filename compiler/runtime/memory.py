@@ -27,6 +27,7 @@ PATIENCE = 256
 
 ALIGNMENT = 64
 CAPACITY, RAW = -16, -8  # what stands before a block: its size, and where the system's block begins
+COLOUR, COLOURS = 320, 8  # bytes by which blocks are shifted, and how often
 HUGE = 4 * 1024 * 1024  # bytes from which Linux is asked for large pages, as NumPy does
 ADVICE = 14  # MADV_HUGEPAGE
 
@@ -45,7 +46,7 @@ def write(m: Module) -> None:
         m.declare(result, name, *parameters)
     if sys.platform == "linux":
         m.declare("i32", "madvise", "ptr", "i64", "i32")
-    for name in ("pool_lock", "pool_count", "pool_total", "pool_clock"):
+    for name in ("pool_lock", "pool_count", "pool_total", "pool_clock", "pool_colour"):
         m.variable(name, "i64")
     m.variable("pool_blocks", f"[{KEPT} x {{ ptr, i64, i64 }}]")  # a block, its size, when it came back; oldest first
     with m.function("void", "pool_enter") as f:
@@ -92,10 +93,12 @@ def _write_blocks(m: Module) -> None:
         f.give((size + step - 1) & (f.number(0) - step))
     with m.function("ptr", "pool_new", ("i64", "size")) as f:
         (size,) = f.parameters
-        raw = f.call("ptr", "malloc", size + 2 * ALIGNMENT)
+        raw = f.call("ptr", "malloc", size + (2 * ALIGNMENT + COLOURS * COLOUR))
         with f.when(raw.is_(0)):
             f.give(0)
-        address = (raw.to("i64", "ptrtoint") + (2 * ALIGNMENT - 1)) & -ALIGNMENT
+        # The system's blocks all start alike within a page, and processors take equal places in pages for equal.
+        colour = f.symbol("pool_colour").atomic("add", 1) & (COLOURS - 1)
+        address = (raw.to("i64", "ptrtoint") + (2 * ALIGNMENT - 1) + colour * COLOUR) & -ALIGNMENT
         block = address.to("ptr", "inttoptr")
         block.store(size, CAPACITY)
         block.store(raw, RAW)
