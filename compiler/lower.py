@@ -30,6 +30,7 @@ from compiler.program import (
     Tiles,
     identity,
 )
+from compiler.rows import row_of
 from symgraph import dims
 from symgraph.dims import Size
 
@@ -73,6 +74,8 @@ class _Lowering:
                 collapse(nest, tiled=len(self.nests) > 1)
             nest.vector = 0 if rows_mode else len(nest.sizes) - 1
             nest.lanes = lanes_of(nest)
+        if rows_mode:
+            self._stage()
         across = max((n.lanes for n in self.nests), default=1) if rows_mode else 1
         width = self._width(across) if len(self.nests) > 1 else None
         for buffer, row in self.private.items():
@@ -88,7 +91,9 @@ class _Lowering:
         kept: Size = 0
         for p in self.partials.values():
             kept = kept + p.partial.elements * p.partial.dtype.itemsize
-        chunk: Size = self.outer if serial else dims.call("chunk", self.outer, cost, kept)
+        chunk: Size = (
+            self.outer if serial else dims.call("chunk", self.outer, dims.call("parts", self.outer, cost, kept))
+        )
         chunks: Size = 1 if serial else dims.call("ceildiv", self.outer, chunk)
         return Region(
             [*self.before, Tiles(width, self.inside), *self.after],
@@ -114,6 +119,37 @@ class _Lowering:
                 _join_at(nest, 0)
             self.outer = self.outer * inner
             self.private = {b: dims.floordiv(row, inner) for b, row in self.private.items()}
+
+    def _stage(self) -> None:
+        """Rows that are read again and again are first brought into a tile's buffer, element by element side by side:
+        vectors across rows would collect them from everywhere each time."""
+        reads: dict[Buffer, int] = {}
+        for nest in self.nests:
+            times = 1
+            for size in nest.sizes[1:]:
+                assert isinstance(size, int)
+                times *= size
+            for s in nest.body:
+                if isinstance(s, Load) and s.mask is None and s.buffer not in self.private:
+                    reads[s.buffer] = reads.get(s.buffer, 0) + times
+        for buffer, times in reads.items():
+            row = row_of(buffer, self.nests)
+            written = any(isinstance(s, Store | Reduce) for n in self.nests for s in n.accesses.get(buffer, ()))
+            if not isinstance(row, int) or row == 1 or times < 2 * row or written:
+                continue
+            copy = Buffer(f"t_{buffer.name}", buffer.dtype, buffer.elements, "tile", buffer.node)
+            number = 1
+            value = Load(number, buffer.dtype, buffer, Address(0, ((0, row), (1, 1))))
+            notes = [Note(buffer.node)] if buffer.node is not None else []
+            store = Store(copy, Address(0, ((0, row), (1, 1))), number, "set")
+            fresh = Nest([self.outer, row], [*notes, value, store], lanes=64 // buffer.dtype.itemsize)
+            fresh.rows = self.outer
+            for nest in self.nests:
+                nest.body = [
+                    s._replace(buffer=copy) if isinstance(s, Load) and s.buffer is buffer else s for s in nest.body
+                ]
+            self.nests.insert(0, fresh)
+            self.private[copy] = row
 
     def _width(self, across: int) -> Size:
         row_bytes: Size = 0
@@ -230,6 +266,10 @@ class _Lowering:
         assert width is not None
         rest = [(v, step * width) for v, step in renamed.terms if v != names[0]]
         return Address(renamed.constant * width, ((names[0], 1), *rest, (LOW, -1)))
+
+
+def _moved(s: Item, buffer: Buffer, copy: Buffer) -> Item:
+    return s._replace(buffer=copy) if isinstance(s, Load) and s.buffer is buffer else s
 
 
 def abs_step(step: Size) -> Size:
@@ -354,7 +394,7 @@ def _joinable(nest: Nest, k: int) -> bool:
 
 
 def _join_at(nest: Nest, k: int) -> None:
-    nest.body = [_joined(s, k) for s in nest.body]
+    nest.rewrite([_joined(s, k) for s in nest.body])
     nest.sizes[k : k + 2] = [nest.sizes[k] * nest.sizes[k + 1]]
 
 

@@ -196,9 +196,14 @@ class Nest:
     lanes: int = 1
     group: Any = None
 
+    def rewrite(self, body: list[Item]) -> None:
+        """Give it another body."""
+        self.body = body
+        self.__dict__.pop("accesses", None)
+
     @cached_property
     def accesses(self) -> dict[Buffer, list[Load | Store | Reduce]]:
-        """The statements that read or write each buffer, as the scheduler wrote them."""
+        """The statements that read or write each buffer."""
         found: dict[Buffer, list[Load | Store | Reduce]] = {}
         for s in self.body:
             if isinstance(s, Load | Store | Reduce):

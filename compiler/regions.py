@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compiler.lower import lower
-from compiler.program import Address, Buffer, Load, Nest, Product, Reduce, Ref, Step, Store
-from symgraph import dims
+from compiler.program import Buffer, Load, Nest, Product, Reduce, Step, Store
+from compiler.rows import row_of
 from symgraph.dims import Call, Dim, Size
 
 
@@ -142,35 +142,6 @@ def _row_by_row(buffer: Buffer, reader: Nest, writers: Iterable[Nest], group: Gr
     """Whether what the reader wants of a buffer was not written in this group, or in the row where it is wanted."""
     inside = [w for w in writers if w.group is group]
     return not inside or row_of(buffer, [*inside, reader]) is not None
-
-
-def row_of(buffer: Buffer, nests: Iterable[Nest]) -> Size | None:
-    """How many elements of a buffer make a row of the nests' outermost loop, if every access lies in its row."""
-    row: Size | None = None
-    for nest in nests:
-        for s in nest.accesses.get(buffer, ()):
-            step = next((step for v, step in s.address.terms if v == 0), None)
-            if step is None or (row is not None and step != row) or not _in_row(s.address, step, nest.sizes):
-                return None
-            row = step
-    return row
-
-
-def _in_row(address: Address, row: Size, sizes: Sequence[Size]) -> bool:
-    least: Size = address.constant
-    most: Size = address.constant
-    for v, step in address.terms:
-        if isinstance(v, Ref):
-            return False
-        if v == 0:
-            continue
-        if isinstance(step, int) and step < 0:
-            least = least + (sizes[v] - 1) * step
-        else:
-            most = most + (sizes[v] - 1) * step
-    room = dims.lower_bound(row - 1 - most)
-    start = dims.lower_bound(least)
-    return room is not None and room >= 0 and start is not None and start >= 0
 
 
 # -- buffers that need room for one tile -------------------------------------------------------------------------------

@@ -48,19 +48,16 @@ FUNCTIONS: dict[str, Callable[..., int]] = {
     "tile": lambda rows, row_bytes, room, multiple: (
         max(1, min(-(-rows // multiple), room // max(row_bytes, 1) // multiple)) * multiple
     ),
-    # how many rows a thread takes at once, given the picoseconds of a row and the bytes that are kept for each chunk
-    "chunk": lambda rows, cost, kept: _chunk(rows, cost, kept),
+    # into how many parts rows are cut, given the picoseconds of a row and the bytes that are kept for each part: what
+    # is over in 40 µs is not cut; else a part takes 20 µs or more, there are at most 64, and they keep at most 16 MB
+    "parts": lambda rows, cost, kept: (
+        max(1, min(64, rows * cost // 20_000_000, 16_777_216 // max(kept, 1))) if rows * cost > 40_000_000 else 1
+    ),
+    # how many rows a part has; many in steps of 64, so that parts do not share cache lines
+    "chunk": lambda rows, parts: (
+        max(1, -(-rows // parts)) if rows < 64 * parts or parts == 1 else -(-rows // (64 * parts)) * 64
+    ),
 }
-
-
-def _chunk(rows: int, cost: int, kept: int) -> int:
-    """A call that is over in 40 µs is not split; else a chunk takes 20 µs or more, and there are at most 64."""
-    if rows * cost <= 40_000_000:
-        return max(rows, 1)
-    count = max(1, min(64, rows * cost // 20_000_000, (1 << 24) // max(kept, 1)))
-    some = -(-rows // count)
-    return some if some < 64 else -(-some // 64) * 64
-
 
 Monomial = tuple[Atom | Call, ...]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.passes.fills import lift_fills, sum_of_fill
 from compiler.passes.fold import fold
 from compiler.passes.powers import pow_large, pow_small
 from compiler.passes.rewrite import Rewrite, Rule, like, rewrite
@@ -128,6 +129,15 @@ def neg_neg(node: Expr) -> Expr | None:
     return a.args[0] if a.op is ew.neg else None
 
 
+def neg_product(node: Expr) -> Expr | None:
+    """-((-x) * y) -> x * y"""
+    (a,) = node.args
+    if a.op is not ew.mul or node.type.dtype.kind != "f":  # type: ignore[union-attr]
+        return None
+    x, y = a.args
+    return x.args[0] * y if x.op is ew.neg else x * y.args[0] if y.op is ew.neg else None
+
+
 def pos_any(node: Expr) -> Expr | None:
     """+x -> x"""
     return like(node.args[0], node)
@@ -238,7 +248,7 @@ RULES: dict[str, Sequence[Rule]] = {
     "add": (add_zero, add_negative, add_equal, add_to_double),
     "sub": (sub_zero, sub_negative, sub_self),
     "div": (div_one, div_power_of_two),
-    "neg": (neg_neg,),
+    "neg": (neg_neg, neg_product),
     "pos": (pos_any,),
     "pow": (pow_small, pow_large),
     "square": (square_product,),
@@ -257,11 +267,11 @@ RULES: dict[str, Sequence[Rule]] = {
     "getitem": (number_reshape,),
     "flip": (number_reshape,),
     "broadcast_to": (number_reshape, broadcast_broadcast),
-    "sum": (reduce_nothing,),
+    "sum": (reduce_nothing, sum_of_fill),
     "prod": (reduce_nothing,),
     "max": (reduce_nothing,),
     "min": (reduce_nothing,),
-    "*": (fold,),
+    "*": (fold, lift_fills),
 }
 
 

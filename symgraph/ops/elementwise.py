@@ -102,7 +102,7 @@ mul: Op = elementwise(
 div: Op = elementwise(
     "div",
     np.true_divide,
-    grad=(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * x / (y * y)),
+    grad=(lambda g, out, x, y: g / y, lambda g, out, x, y: -(g / y) * out),  # both share a division
     scalar=lambda m, x, y: x / y,
     onnx="Div",
     domain=(REAL, POSITIVE),
