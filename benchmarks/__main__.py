@@ -29,7 +29,10 @@ def one_row(workload: Workload, competitors: list[Competitor], args: argparse.Na
     found = measure.Row({}, 0, 0)
     while remaining:
         answer = ask(
-            measure.row, (title, remaining, args.quick, dtype), args.limit, lambda name: say(f"{title}: {name}")
+            measure.row,
+            (title, remaining, args.quick, dtype, args.seconds),
+            args.limit,
+            lambda name: say(f"{title}: {name}"),
         )
         if answer.result is not None:
             found = answer.result
@@ -136,6 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a trial run on tiny sizes; its times mean nothing")
     parser.add_argument(
         "--dtype", type=of_dtypes, default=list(TOLERANCE), metavar="NAME,...", help="of the arrays (default: both)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.4, help="that each competitor is timed for, at least; more on a busy machine"
     )
     commands = parser.add_subparsers()
     chains = commands.add_parser("compile", help="seconds to compile chains of operations")

@@ -9,10 +9,11 @@ from typing import Any
 
 from benchmarks import measure, report
 from benchmarks.competitors import Competitor
-from benchmarks.processes import ask, fresh_settings
+from benchmarks.processes import Answer, ask, fresh_settings
 from benchmarks.setting import chosen, install_hint, say, setting, write
 
 SIZES = (10, 100, 1_000, 10_000, 100_000)
+TRIES = 3
 COMPILERS = ("symgraph compiled", "JAX", "PyTensor", "heyoka", "CasADi")
 
 
@@ -42,9 +43,23 @@ def chains(competitor: Competitor, elements: int, args: argparse.Namespace) -> d
         cell: dict[str, Any] = {"note": reason and "–", "seconds": None, "peak": None, "grown": None}
         if not reason:
             say(f"{competitor.name}: {size:,} operations")
-            with fresh_settings():  # what another size left in a cache would help
-                answer = ask(measure.cold, (size, elements, competitor.name), args.limit, lambda name: None)
+            answer = quickest(competitor, size, elements, args.limit)
             reason = answer.reason
             cell |= {"note": reason} if reason else answer.result._asdict()
         cells[str(size)] = cell
     return cells
+
+
+def quickest(competitor: Competitor, size: int, elements: int, limit: float) -> Answer:
+    """The best of some processes, as a busy machine slows each by another amount; of one, if it takes long."""
+    best = Answer(None)
+    for _ in range(TRIES):
+        with fresh_settings():  # what an earlier process left in a cache would help
+            answer = ask(measure.cold, (size, elements, competitor.name), limit, lambda name: None)
+        if answer.result is None:
+            return answer if best.result is None else best
+        if best.result is None or answer.result.seconds < best.result.seconds:
+            best = answer
+        if best.result.seconds > limit / 10:
+            break
+    return best

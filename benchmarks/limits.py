@@ -138,15 +138,15 @@ def _together(calls: Sequence[Callable[[int], Any]], seconds: float, shared: boo
         thread.start()
     for thread in threads:
         thread.join()
-    if not shared:
-        return sum(repeats / float(np.min(np.diff(own))) for own in marks)
     first, last = max(own[0] for own in marks), min(own[-1] for own in marks)
+    if not shared or last <= first:  # or never at once
+        return sum(repeats / float(np.min(np.diff(own))) for own in marks)
     moments = np.array([t for own in marks for t in own if first <= t < last])
     total = np.zeros(len(moments))
     for own in marks:
         k = np.searchsorted(own, moments, side="right")
         total += repeats / np.diff(own)[k - 1]
-    return float(np.max(total, initial=0.0))
+    return float(np.max(total))
 
 
 def _timed(call: Callable[[int], Any], repeats: int) -> float:

@@ -106,8 +106,8 @@ def size_of(values: Iterable[Any]) -> int:
     return sum(int(getattr(v, "nbytes", 0)) for v in values)
 
 
-def row(say: Say, title: str, names: list[str], quick: bool, dtype: str) -> Row:
-    """Prepare and time competitors on a workload."""
+def row(say: Say, title: str, names: list[str], quick: bool, dtype: str, least: float) -> Row:
+    """Prepare and time competitors on a workload, each for at least that many seconds."""
     workload = next(w for w in WORKLOADS if w.title == title)
     competitors = [find(name) for name in names]
     arguments = workload.inputs(quick, dtype)
@@ -127,7 +127,7 @@ def row(say: Say, title: str, names: list[str], quick: bool, dtype: str) -> Row:
             result.note = str(reason)
         except Exception as error:  # any library may fail in any way; the row says so
             result.failure = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[:200]
-    minimum, rounds = (0.0, 2) if quick else (0.4, 8)
+    minimum, rounds = (0.0, 2) if quick else (least, 8)
     for name, seconds in best_times(say, calls, minimum, rounds, 0.0 if quick else PAUSE).items():
         results[name].seconds = seconds
         if next(c for c in competitors if c.name == name).eager:

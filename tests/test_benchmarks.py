@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import limits, processes, report
+from benchmarks import compile_times, limits, processes, report
 from benchmarks.__main__ import main, problems
 from benchmarks.by_numba import FUNCTIONS
 from benchmarks.competitors import COMPETITORS, Text, find, text_functions
@@ -259,7 +259,8 @@ def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["OPENBLAS_CORETYPE"] == "Prescott"
 
 
-def test_compile_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compile_times(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_times, "TRIES", 1)
     command = ["compile", "--peers", "none", "--sizes", "2,9", "--elements", "0,3", "--out", str(tmp_path)]
     assert main(command) == 0
     data = json.loads((tmp_path / "compile.json").read_text(encoding="utf-8"))
