@@ -138,12 +138,11 @@ class Dispatch:
         self.kernels: dict[tuple[Way, tuple[str, ...]], Kernels] = {}
         self.plans: dict[Way, dict[Any, runtime.Plan]] = {}
         self._pack = _packer(structure)
-        self._states: dict[str, weakref.ref[State]] = {}
 
     def caller(self, what: str, doc: str | None) -> runtime.Caller:
         """A callable that answers one kind of calls, natively what it has seen before; with a docstring."""
-        state = State([partial(self._call, what)])
-        self._states[what] = weakref.ref(state)
+        state = State()
+        state.append(partial(self._call, what, weakref.ref(state)))
         return runtime.load().caller(state, "__call__" if what == VALUE else what, doc or "")
 
     def find(self, way: Way, values: Sequence[Any]) -> Variant:
@@ -151,7 +150,7 @@ class Dispatch:
         names = () if way.what == VALUE else self._differentiated(values)
         return self.kernels_for(way, names).find(values)[0]
 
-    def _call(self, what: str, /, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, what: str, place: weakref.ref[State], /, *args: Any, **kwargs: Any) -> Any:
         """A call for which there is no plan at hand, or whose arguments are to be converted."""
         weights = None
         if what != VALUE and "cotangent" not in self.signature:
@@ -165,7 +164,7 @@ class Dispatch:
         plan = plans.get(key_of(values))
         if plan is None:
             plan, values = self._prepare(way, inputs, values, plans)
-        state = self._states[what]()
+        state = place()
         if state is not None and plan[1].native and not (len(state) > 1 and state[1] is plan):
             state[1:] = [plan, *[p for p in state[1:] if p is not plan][: _AT_HAND - 1]]
         return runtime.load().run(plan, values, lambda: list(map(convert, inputs, values)))

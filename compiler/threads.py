@@ -5,9 +5,7 @@ from __future__ import annotations
 import operator
 
 from compiler import runtime
-
-MOST = 1024
-"""Threads that may be asked for."""
+from compiler.runtime.threads import MOST
 
 
 def set_num_threads(count: int) -> None:

@@ -54,10 +54,16 @@ def script(code: str) -> str:
     return done.stdout
 
 
-def asked(function: Any, what: str = "value") -> list[tuple[Any, ...]]:
+def plans_of(function: Any, what: str = "__call__") -> list[Any]:
+    """What a function that was called before tries: first Python, then plans."""
+    caller = getattr(function, what)
+    return caller.__self__ if runtime.load().native else caller.state
+
+
+def asked(function: Any, what: str = "__call__") -> list[tuple[Any, ...]]:
     """Records the calls that are handed over to Python from here on."""
     calls: list[tuple[Any, ...]] = []
-    state = function.dispatch._states[what]()
+    state = plans_of(function, what)
     original = state[0]
 
     def watched(*args: Any, **kwargs: Any) -> Any:
@@ -156,7 +162,7 @@ def test_other_shapes_dtypes_and_types_find_their_own_plan(caller: str) -> None:
     for _ in range(3):
         for value in values:
             same(f(x=value), np.asarray(np.multiply(value, 2))[()])
-    assert len(f.dispatch._states["value"]()) <= 9  # type: ignore[arg-type]
+    assert len(plans_of(f)) == 9
 
 
 def test_keywords_wrong_missing_twice(caller: str) -> None:
@@ -271,6 +277,16 @@ def test_errors_inside_kernels(caller: str) -> None:
     assert abs(sys.getrefcount(value.dtype) - before) < 200
 
 
+def test_results_too_large_for_memory(caller: str) -> None:
+    f = sg.compile([a * b, a + b], inputs=[a, b])
+    row = np.ones(10**7)
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            f(row[:, None], row)
+    assert get_handler_name() == "default_allocator"
+    same(f(2.0, 3.0)[0], np.float64(6.0))
+
+
 def test_an_error_of_a_structure_is_the_callers(caller: str) -> None:
     from collections import namedtuple
 
@@ -351,6 +367,23 @@ def test_eight_threads_call_400_times_each(caller: str) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [0] * 8
+
+
+def test_first_calls_from_many_threads_all_lead_to_the_native_call() -> None:
+    for _ in range(30):
+        f = sg.compile(a * b, inputs=[a, b])
+        barrier = threading.Barrier(4)
+
+        def call(barrier: threading.Barrier = barrier, f: Any = f) -> None:
+            barrier.wait()
+            f(2.0, 3.0)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _, call=call: call(), range(4)))
+        f(2.0, 3.0)
+        calls = asked(f)
+        f(2.0, 3.0)
+        assert calls == []
 
 
 def test_plans_of_a_dropped_function_are_freed() -> None:

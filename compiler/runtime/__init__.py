@@ -28,6 +28,7 @@ _EXPORTS = (
     "parallel",
     "threads_reset",
     "threads_set",
+    "threads_bind",
     "pool_use",
     "pool_held",
     "pool_drain",
@@ -144,6 +145,8 @@ class Runtime:
     def set_threads(self, count: int) -> None:
         """How many threads work on one job."""
         self.threads = count
+        for index, processor in enumerate(threads.processors()):
+            self._run("threads_bind", index, processor, int(count == threads.cores()))
         self._run("threads_set", count, threads.SPIN if count <= threads.cores() else 0)
 
     def pooled(self) -> int:

@@ -7,6 +7,7 @@ a tuple that both callers take: the table that the native one reads, and the des
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,8 @@ class Result(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """The size of its data."""
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=object))
+        """The size of its data; of what no memory holds, some large number."""
+        return min(self.dtype.itemsize * math.prod(self.shape), 2**62)
 
 
 @dataclass(eq=False)
