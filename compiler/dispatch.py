@@ -29,7 +29,7 @@ from symgraph.tree import LEAF, unflatten
 _REMEMBERED = 4096
 """Calls of different types and shapes that are remembered, per function and way of calling it."""
 
-_AT_HAND = 8
+_AT_HAND = 16
 """Plans that the native call tries, most recent first, before it asks for another."""
 
 _lock = threading.RLock()

@@ -24,6 +24,7 @@ Caller = Callable[..., Any]
 
 _EXPORTS = (
     "call",
+    "once",
     "probe",
     "parallel",
     "threads_reset",
@@ -47,6 +48,9 @@ class _MethodDef(ctypes.Structure):
         ("doc", ctypes.c_char_p),
     )
 
+
+_MISFIT = object()
+"""What a single attempt at a plan gives where the arguments are not the plan's."""
 
 _FASTCALL_KEYWORDS = 0x0080 | 0x0002
 
@@ -82,6 +86,7 @@ class Runtime:
             self._definitions: dict[tuple[str, str], int] = {}
             pointer, thing = ctypes.c_void_p, ctypes.py_object
             self._new = capi.function("PyCFunction_NewEx", thing, pointer, thing, pointer)
+            self._once = self._new(self._define("once", "once", ""), _MISFIT, None)
             try:
                 self.native = self._works()
             except Exception:  # whatever a layout that differs may bring about
@@ -111,12 +116,16 @@ class Runtime:
 
     def _native_caller(self, state: list[Any], name: str = "call", doc: str = "") -> Caller:
         definition = self._definitions.get((name, doc))
-        if definition is None:  # callables point to it, and may outlive everything
+        if definition is None:
             text = f"{name}($self, /, *args, **kwargs)\n--\n\n{doc}"
-            made = _MethodDef(name.encode(), self.addresses["call"], _FASTCALL_KEYWORDS, text.encode())
-            definition = self._definitions[name, doc] = ctypes.addressof(capi.keep(made))
+            definition = self._definitions[name, doc] = self._define("call", name, text)
         caller: Caller = self._new(definition, state, None)
         return caller
+
+    def _define(self, function: str, name: str, doc: str) -> int:
+        """A native function as Python takes it. What is made of it may outlive everything."""
+        made = _MethodDef(name.encode(), self.addresses[function], _FASTCALL_KEYWORDS, doc.encode())
+        return ctypes.addressof(capi.keep(made))
 
     def plan(self, description: Call) -> Plan:
         """A plan for both callers."""
@@ -134,13 +143,11 @@ class Runtime:
                 does not fit after all, as for an integer too large for its dtype.
         """
 
-        def misfit(**_: Any) -> Any:
-            return fallback.run(plan, fallback.arrays(plan[1], convert()))
-
-        if not plan[1].native:
-            return misfit()
-        names = (a.name for a in plan[1].arguments)
-        return self.caller([misfit, plan])(**dict(zip(names, values, strict=True)))
+        if self.native and plan[1].native:
+            result = self._once(plan, *values)
+            if result is not _MISFIT:
+                return result
+        return fallback.run(plan, fallback.arrays(plan[1], convert()))
 
     def set_threads(self, count: int) -> None:
         """How many threads work on one job."""

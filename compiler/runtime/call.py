@@ -32,7 +32,7 @@ MISFIT = 1
 
 
 def write(m: Module) -> None:
-    """The functions ``call`` (the entry from Python) and ``attempt`` (one plan)."""
+    """The functions ``call`` and ``once`` (the entries from Python) and ``attempt`` (one plan)."""
     for name, (kind, *kinds) in IMPORTS.items():
         m.declare(kind, name, *kinds)
     m.declare("ptr", "PyArray_NewFromDescr", "ptr", "ptr", "i32", "ptr", "ptr", "ptr", "i32", "ptr")
@@ -61,7 +61,7 @@ def write(m: Module) -> None:
             plan = plans.item(k, "ptr")
             f.call("void", "Py_IncRef", plan)
             table = plan.load("ptr", at.TUPLE_ITEMS).load("ptr", at.ARRAY_DATA)
-            result = f.call("ptr", "attempt", table, args, given, names)
+            result = f.call("ptr", "attempt", table, args, given, names, table.item(at.POSITIONAL))
             f.call("void", "Py_DecRef", plan)
             with f.when(result.to("i64", "ptrtoint").is_not(MISFIT)):
                 f.give(result)
@@ -69,6 +69,15 @@ def write(m: Module) -> None:
         f.call("void", "Py_IncRef", fallback)
         result = f.call("ptr", "PyObject_Vectorcall", fallback, args, given, names)
         f.call("void", "Py_DecRef", fallback)
+        f.give(result)
+    with m.function("ptr", "once", *vector) as f:
+        # a plan and all its arguments in their order; the function's `self` is returned where they do not fit
+        self, args, given, names = f.parameters
+        table = args.load("ptr").load("ptr", at.TUPLE_ITEMS).load("ptr", at.ARRAY_DATA)
+        result = f.call("ptr", "attempt", table, args.at(at.WORD), given - 1, f.null, given)
+        with f.when(result.to("i64", "ptrtoint").is_(MISFIT)):
+            f.call("void", "Py_IncRef", self)
+            f.give(self)
         f.give(result)
 
 
@@ -113,15 +122,15 @@ def _write_new_array(m: Module) -> None:
 
 def _write_attempt(m: Module) -> None:
     """One plan: its results, or null and an error, or MISFIT."""
-    parameters = (("ptr", "table"), ("ptr", "args"), ("i64", "given"), ("ptr", "names"))
+    parameters = (("ptr", "table"), ("ptr", "args"), ("i64", "given"), ("ptr", "names"), ("i64", "most"))
     with m.function("ptr", "attempt", *parameters, attributes="noinline") as f:
-        table, args, given, names = f.parameters
+        table, args, given, names, most = f.parameters
         misfit = f.number(MISFIT).to("ptr", "inttoptr")
         count = table.item(at.ARGUMENTS)
         named = f.variable("i64", 0)
         with f.when(names.is_not(0)):
             named.set(names.load("i64", at.LENGTH))
-        with f.when((given + named.get()).is_not(count) | (given > table.item(at.POSITIONAL))):
+        with f.when((given + named.get()).is_not(count) | (given > most)):
             f.give(misfit)
 
         constants, arrays, numbers = (table.item(k) for k in (at.CONSTANTS, at.ARRAYS, at.NUMBERS))
