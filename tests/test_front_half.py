@@ -87,7 +87,7 @@ def front(body: Callable[..., Any], length: int, x: Expr, kind: ArgumentType) ->
     y: Any = x
     for k in range(length):
         y = body(y, x, k)
-    typed = specialise([y, *sg.grad(y, [x])], [x], {"x": kind})
+    typed = specialise([y, *sg.grad(y, [x])], [x], {x.name or "": kind})
     steps: list[Step] = []
     return typed, lay_out(optimise(typed.graph, after=steps.append)), steps
 
@@ -145,7 +145,7 @@ def test_rewrites_are_recorded_without_being_printed(monkeypatch: pytest.MonkeyP
 
 def test_rebuilt_nodes_keep_the_line_they_come_from() -> None:
     x = sg.placeholder("rebuilt")  # equal formulas elsewhere in the process are the same nodes, with lines of their own
-    typed, laid, _ = front(wave, 5, x, {"rebuilt": NUMBER["x"]})
+    typed, laid, _ = front(wave, 5, x, NUMBER)
     for node in (*typed.graph.order, *Graph(laid).order):
         assert not node.args or (node.origin is not None and node.origin.file == __file__), node
 
