@@ -341,7 +341,10 @@ def lanes_of(nest: Nest) -> int:
         if isinstance(s, Load | Primitive | Reduce):
             widest = max(widest, s.dtype.itemsize)
     work = sum(weight(s) for s in nest.body)
-    lanes = 64 // widest * (4 if work <= 12 else 2 if work <= 80 else 1)
+    more = 4 if work <= 12 else 2 if work <= 80 else 1
+    if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
+        more = max(more // 2, 1)
+    lanes = 64 // widest * more
     lanes = min(lanes, 64)
     for s in nest.body:  # sums that every lane keeps for itself should stay in the nearest cache
         if isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _has(s.address, nest.vector):

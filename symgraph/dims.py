@@ -49,9 +49,11 @@ FUNCTIONS: dict[str, Callable[..., int]] = {
         max(1, min(-(-rows // multiple), room // max(row_bytes, 1) // multiple)) * multiple
     ),
     # into how many parts rows are cut, given the picoseconds of a row and the bytes that are kept for each part: what
-    # is over in 40 µs is not cut; else a part takes 20 µs or more, there are at most 64, and they keep at most 16 MB
+    # is over in 20 µs is not cut; else into 16 to 64, and all keep at most 16 MB
     "parts": lambda rows, cost, kept: (
-        max(1, min(64, rows * cost // 20_000_000, 16_777_216 // max(kept, 1))) if rows * cost > 40_000_000 else 1
+        max(1, min(64, max(16, rows * cost // 8_000_000), 16_777_216 // max(kept, 1)))
+        if rows * cost > 20_000_000
+        else 1
     ),
     # how many rows a part has; many in steps of 64, so that parts do not share cache lines
     "chunk": lambda rows, parts: (
