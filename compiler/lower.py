@@ -67,7 +67,7 @@ class _Lowering:
 
     def region(self) -> Region:
         self._flatten()
-        rows_mode = all(isinstance(s, int) and s <= SHORT for n in self.nests for s in n.sizes[1:])
+        rows_mode = all(dims.is_short(s, SHORT) for n in self.nests for s in n.sizes[1:])
         for nest in self.nests:
             nest.rows = nest.sizes[0]
             if not rows_mode:
@@ -127,15 +127,14 @@ class _Lowering:
         for nest in self.nests:
             times = 1
             for size in nest.sizes[1:]:
-                assert isinstance(size, int)
-                times *= size
+                times *= _about(size)
             for s in nest.body:
                 if isinstance(s, Load) and s.mask is None and s.buffer not in self.private:
                     reads[s.buffer] = reads.get(s.buffer, 0) + times
         for buffer, times in reads.items():
             row = row_of(buffer, self.nests)
             written = any(isinstance(s, Store | Reduce) for n in self.nests for s in n.accesses.get(buffer, ()))
-            if not isinstance(row, int) or row == 1 or times < 2 * row or written:
+            if row is None or row == 1 or not dims.is_short(row, SHORT**2) or times < 2 * _about(row) or written:
                 continue
             copy = Buffer(f"t_{buffer.name}", buffer.dtype, buffer.elements, "tile", buffer.node)
             number = 1
@@ -270,6 +269,11 @@ class _Lowering:
 
 def _moved(s: Item, buffer: Buffer, copy: Buffer) -> Item:
     return s._replace(buffer=copy) if isinstance(s, Load) and s.buffer is buffer else s
+
+
+def _about(size: Size) -> int:
+    """A length, or a guess at a short one."""
+    return size if isinstance(size, int) else 8
 
 
 def abs_step(step: Size) -> Size:

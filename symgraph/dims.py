@@ -16,10 +16,12 @@ Size = Union[int, "Dim"]
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """A named unknown size. `not_one` says that a call has shown it not to be 1 (it may be 0)."""
+    """A named unknown size. `not_one` says that a call has shown it not to be 1 (it may be 0), `short` that it is small
+    beside others."""
 
     name: str
     not_one: bool = False
+    short: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -132,9 +134,9 @@ class Dim:
         return False
 
 
-def atom(name: str, not_one: bool = False) -> Dim:
+def atom(name: str, not_one: bool = False, short: bool = False) -> Dim:
     """A size known only at the call, called `name` in messages."""
-    return Dim((((Atom(name, not_one),), 1),))
+    return Dim((((Atom(name, not_one, short),), 1),))
 
 
 def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
@@ -162,6 +164,15 @@ def call(function: str, *args: Size) -> Size:
     if all(isinstance(a, int) for a in args):
         return FUNCTIONS[function](*args)
     return Dim((((Call(function, args),), 1),))
+
+
+def is_short(size: Size, limit: int) -> bool:
+    """Whether a size is small beside others: at most `limit` where it is fixed, else known to be short at the call."""
+    if isinstance(size, int):
+        return size <= limit
+    return all(
+        len(monomial) <= 1 and all(isinstance(f, Atom) and f.short for f in monomial) for monomial, _ in size.terms
+    )
 
 
 def lower_bound(size: Size) -> int | None:
