@@ -299,11 +299,11 @@ INTRODUCTION = """\
 # Elementary functions: errors and times
 
 `python -m benchmarks.accuracy` measures what follows and writes this page. *libm* is the same kernel with a call of the
-C library for each element; *NumPy* is SciPy for erf, erfc and sigmoid. Each cell: the largest error found, in units in the last
-place of the exact result (mpmath), over all exponents, where the function bends, and near its zeros, poles and ends ·
-nanoseconds per element, of 4,000, one thread, the best of many turns taken in turns. *lost*: no digit is right
-somewhere; XLA sets subnormal numbers to 0, SciPy the tail of erfc. Where the parts of a logaddexp cancel, the unit is that
-of the larger part.
+C library for each element; *NumPy* is SciPy for erf, erfc and sigmoid. Each cell: the largest error found, in units in
+the last place of the exact result (mpmath), over all exponents, where the function bends, and near its zeros, poles and
+ends · nanoseconds per element, of 4,000, one thread, the best of many turns taken in turns. *lost*: no digit is right
+somewhere; XLA sets subnormal numbers to 0, SciPy the tail of erfc. Where both parts of a logaddexp cancel, the unit is
+that of the larger part.
 
 {machine}
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from compiler import machine
+from compiler import far, machine
 from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import emit, needed_sizes
 from compiler.program import Buffer, Product, Program
@@ -63,7 +63,7 @@ def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer])
     symbols = blas() if products else {}
     with machine.lock:
         text = emit(program, "core", sizes, bool(symbols)) + entry(program, "core")
-        code = machine.load(text, symbols)
+        code = machine.load(text, {**symbols, **far.symbols(text)})
         compilations += 1
     return Kernel(sizes, text, code)
 
