@@ -310,8 +310,8 @@ that of the larger part.
 The functions are written once, in `compiler/vector_math`, without branches and without tables, and every rounding in
 them is spelled out: results have the same bits whatever the machine, the length of the array, and whether the kernel is
 a loop or a formula over numbers. sin, cos and tan hold up to 2³⁰ (float32: 2¹⁶) that way; a loop that meets a larger
-argument runs again with exact reduction, which takes about 60 ns per element. erfc, pow, cbrt and the inverse functions
-of float32 are computed in float64.
+argument runs again with exact reduction, which takes about 60 ns per element. Powers of
+float32 are computed in float64, with short polynomials.
 """
 
 
