@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from compiler import machine, runtime
+from compiler import far, machine, runtime
 from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import emit, needed_sizes
 from compiler.program import Buffer, Product, Program
@@ -64,7 +64,7 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     symbols = {**library, **pool}
     with machine.lock:
         text = emit(program, "core", sizes, bool(library)) + entry(program, "core")
-        code = machine.load(text, symbols)
+        code = machine.load(text, {**symbols, **far.symbols(text)})
         compilations += 1
     return Kernel(sizes, text, code)
 
