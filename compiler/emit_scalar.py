@@ -122,8 +122,6 @@ class Module:
         self.name = name
         self.slots = {size: k for k, size in enumerate(sizes)}
         self.places: dict[Buffer, int] = {}
-        self.quick = False
-        """Whether straight code is written without LLVM's optimisation."""
         self.declarations: dict[str, str] = {}
         self.functions: list[str] = []
         self.helpers: set[str] = set()
@@ -142,7 +140,6 @@ class Module:
                 "attributes #1 = { nounwind noinline }",
                 "attributes #2 = { nounwind }",
                 f"attributes #3 = {{ nounwind willreturn memory(none) alwaysinline {WIDTH} }}",
-                "attributes #5 = { nounwind noinline optnone }",
                 "attributes #4 = { nounwind willreturn memory(none) noinline }",
                 # vectors are written out; without the width LLVM would cut those of 512 bits in two
                 f"attributes #6 = {{ nounwind noinline {WIDTH} }}",

@@ -301,6 +301,12 @@ class Program:
     errors: list[tuple[type[Exception], str]]
 
     @cached_property
+    def statements(self) -> int:
+        """How many statements there are."""
+        regions = [step for step in self.steps if isinstance(step, Region)]
+        return sum(isinstance(s, Primitive | Load | Store) for r in regions for s in walk(r.items))
+
+    @cached_property
     def work(self) -> Size:
         """About how many picoseconds a call takes, on one thread."""
         total: Size = 0
