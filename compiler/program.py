@@ -391,10 +391,15 @@ class Recorder:
 
     def __init__(self, errors: list[tuple[type[Exception], str]]) -> None:
         self.errors = errors
-        self.place = ""  # the user's line, as the end of messages
+        self.node: Expr | None = None  # what is recorded
         self.body: list[Item] = []
         self._count = 0
         self._known: dict[Any, S] = {}
+
+    def place(self) -> str:
+        """The user's line, as the end of messages."""
+        origin = None if self.node is None else self.node.origin
+        return "" if origin is None else f"\n  at {origin.file}:{origin.line}: {origin.text}"
 
     def new(self) -> int:
         """The number of the next statement."""
@@ -443,7 +448,7 @@ class Recorder:
 
     def require(self, condition: S, kind: type[Exception], text: str) -> None:
         """Where the condition does not hold, the call fails with this error."""
-        self.errors.append((kind, text + self.place))
+        self.errors.append((kind, text + self.place()))
         self.body.append(Check(condition.number, len(self.errors)))
 
     def position(self, address: Address) -> S:
