@@ -296,7 +296,7 @@ def _least_rows(cost: int, kept: int) -> int | None:
 
 
 def _line(node: Expr) -> str:
-    place = None if node.op.kind == "source" else node.origin
+    place = node.origin
     return "" if place is None else f"   {os.path.basename(place.file)}:{place.line}"
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from schedules import EXAMPLES, FOLDER, text_of
 
 import symgraph as sg
 from compiler import kernel
 from compiler.account import account
 from symgraph import dims
-from tests.schedules import EXAMPLES, FOLDER, text_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
