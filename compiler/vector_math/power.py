@@ -24,7 +24,7 @@ def _log(m: Recorder, x: S) -> tuple[S, S]:
     d = f + 2.0
     inverse = m.const(1, x) / d
     s = f * inverse
-    s_low = (m.fma(-s, d, f) - s * (f - (d - 2.0))) * inverse
+    s_low = m.fma(-s, f - (d - 2.0), m.fma(-s, d, f)) * inverse
     z = s * s
     z_low = m.fma(s + s, s_low, m.fma(s, s, -z))
     # log(1 + f) = 2 s + s (2/3 z + z**2 q(z)): the first two terms in two parts

@@ -457,7 +457,7 @@ def _log_of_sum(m: Any, x: Any, y: Any, power: Callable[[Any], Any], ln: float, 
     lost = m.select(size < math.inf, m.select(d > 0, -lost, lost), m.const(0, x))
     small = m.fma(small * ln, lost, small)
     apart = m.select(d > 0, x, y) + m.log1p(small) * (1 / ln)
-    return m.select(x.eq(y), equal, m.select(d.ne(d), d, apart))
+    return m.select(x.eq(y), equal, apart)
 
 
 def _logaddexp(m: Any, x: Any, y: Any) -> Any:
@@ -526,7 +526,7 @@ softplus: Op = register(
         impl=_np_softplus,
         grad=(lambda g, out, x: g * expit(x),),
         infer=infer_like(np.exp, name="softplus"),
-        lower=lambda m, x: _logaddexp(m, x, m.const(0.0, x)),
+        lower=lambda m, x: m.select(x > 0, x, m.const(0, x)) + m.log1p(m.exp(-m.fabs(x))),
     )
 )
 
