@@ -205,7 +205,7 @@ class Bodies:
     def _compute(self, node: Expr, index: Index, mask: S | None, task: Task | None = None) -> S:
         """An element of a value computed in registers; `mask`: where it is wanted."""
         if node.op is ar.embed:
-            return self._gather(node, index, mask)
+            return self._gather(node, index, mask, task is not None and task.direct[0])
         wanted = operand_dtypes(node.op, [a.type for a in node.args], node.type, node.params)
         if task is not None:
             args = [self._value(task, k, dtype) for k, dtype in enumerate(wanted)]
@@ -217,7 +217,7 @@ class Bodies:
         result: S = node.op.lower(self.m, *args, **node.params)
         return self.m.cast(result, dtype_of(node))
 
-    def _gather(self, node: Expr, index: Index, mask: S | None) -> S:
+    def _gather(self, node: Expr, index: Index, mask: S | None, direct: bool) -> S:
         m = self.m
         inner, guards = _gathered(node, index)
         inside: S | None = None
@@ -226,9 +226,9 @@ class Bodies:
             for test in (at >= 0, at < m.size(size) if not isinstance(size, int) else at < size):
                 inside = test if inside is None else inside & test
         if inside is None:
-            return self._at(node, locate(node.args[0], inner), False, mask, dtype_of(node))
+            return self._at(node, locate(node.args[0], inner), direct, mask, dtype_of(node))
         both = inside if mask is None else inside & mask
-        value = self._at(node, locate(node.args[0], inner), False, both, dtype_of(node))
+        value = self._at(node, locate(node.args[0], inner), direct, both, dtype_of(node))
         return m.select(inside, value, m.const(0, value))
 
     def _value(self, task: Task, k: int, dtype: np.dtype[Any] | None = None) -> S:
