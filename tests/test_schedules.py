@@ -122,6 +122,16 @@ def test_sizes_about_vectors_tiles_and_chunks(name: str, dtype: str) -> None:
                 assert not (text := wrong(got, wanted, single(formula, dtype))), f"{axis} = {length}: {text}"
 
 
+def test_the_position_of_the_only_element() -> None:
+    x = sg.placeholder("x")
+    function = sg.compile([np.argmax(x), np.argmin(x, axis=0), np.argmax(x, axis=-1)])
+    for shape in ((1,), (1, 1), (1, 3), (3, 1)):
+        for _ in range(3):
+            got, data = function(x=np.ones(shape)), np.ones(shape)
+            wanted = [np.argmax(data), np.argmin(data, axis=0), np.argmax(data, axis=-1)]
+            assert not wrong(got, wanted, False)
+
+
 # -- memory of every kind ----------------------------------------------------------------------------------------------
 
 
