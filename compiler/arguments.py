@@ -237,6 +237,26 @@ def argument_type(node: Expr, value: Any) -> ArgumentType:
     return ArgumentType(dtype_of(node, value), node.type.dtype is None and type(value) in (int, float), sizes)
 
 
+SHORT, LONG = 32, 256
+"""An axis up to the first length is short where another axis of some argument has the second."""
+
+
+def argument_types(inputs: Sequence[Expr], values: Sequence[Any]) -> tuple[ArgumentType, ...]:
+    """What a kernel is made for, of converted arguments; which axes are short decides which loops are vectors.
+
+    Raises:
+        InputError: the rank or a size of an argument is not the declared one.
+    """
+    kinds = tuple(argument_type(node, value) for node, value in zip(inputs, values, strict=True))
+    shapes = [np.shape(value) for value in values]
+    if not any(size >= LONG for shape in shapes if len(shape) > 1 for size in shape):
+        return kinds
+    short = [
+        tuple(a for a, size in enumerate(shape) if 1 < size <= SHORT) if len(shape) > 1 else () for shape in shapes
+    ]
+    return tuple(kind._replace(short=axes) for kind, axes in zip(kinds, short, strict=True))
+
+
 def size_values(inputs: Iterable[Expr], values: Mapping[str, Any]) -> dict[str, int]:
     """The sizes of a call, by name, read off the arguments.
 

@@ -229,6 +229,9 @@ class Bodies:
             return self._at(node, locate(node.args[0], inner), direct, mask, dtype_of(node))
         both = inside if mask is None else inside & mask
         value = self._at(node, locate(node.args[0], inner), direct, both, dtype_of(node))
+        last = m.body[-1]
+        if isinstance(last, Load) and last.result == value.number and last.mask == inside.number:
+            return value  # which is 0 already where there is nothing to read
         return m.select(inside, value, m.const(0, value))
 
     def _value(self, task: Task, k: int, dtype: np.dtype[Any] | None = None) -> S:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compiler import runtime
-from compiler.arguments import Signature, argument_type, convert, dtype_of, key_of, size_values
+from compiler.arguments import Signature, argument_types, convert, dtype_of, key_of, size_values
 from compiler.runtime.plan import Bound, Call, argument, readable
 from compiler.specialise import ArgumentType, requirement_error
 from compiler.variant import Variant, compile_variant
@@ -69,7 +69,7 @@ class Kernels:
         Raises:
             SymgraphError: they do not fit the placeholders, or do not go together.
         """
-        kinds = tuple(argument_type(node, value) for node, value in zip(self.inputs, values, strict=True))
+        kinds = argument_types(self.inputs, values)
         sizes = size_values(self.inputs, dict(zip((n.name or "" for n in self.inputs), values, strict=True)))
         variant = self.variant(kinds)
         failed = variant.failed(sizes)

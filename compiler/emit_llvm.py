@@ -119,7 +119,7 @@ class KernelWriter:
             call()
             for buffer in buffers:
                 if buffer in table and last_use[buffer] == number:
-                    main.do(f"call void @free(ptr %{buffer.name})")
+                    main.do(f"call void @pool_free(ptr null, ptr %{buffer.name}, i64 0)")
                     main.do(f"store ptr null, ptr %{buffer.name}.place")
         status = main.let("load i64, ptr %status")
         none = main.let(f"icmp eq i64 {status}, {NO_ERROR}")
@@ -256,7 +256,7 @@ def _allocate(main: Body, buffer: Buffer, place: int, chunks: Size) -> None:
     if chunks != 1:
         count = main.let(f"mul i64 {count}, {main.size(chunks)}")
     padded = main.let(f"add i64 {count}, 64")
-    main.do(f"%{buffer.name} = call ptr @malloc(i64 {padded})")
+    main.do(f"%{buffer.name} = call ptr @pool_malloc(ptr null, i64 {padded})")
     main.do(f"%{buffer.name}.place = getelementptr inbounds ptr, ptr %table, i64 {place}")
     main.do(f"store ptr %{buffer.name}, ptr %{buffer.name}.place")
     failed = main.let(f"icmp eq ptr %{buffer.name}, null")
@@ -266,13 +266,13 @@ def _allocate(main: Body, buffer: Buffer, place: int, chunks: Size) -> None:
 
 def _give_back(main: Body, module: Module, held: int) -> None:
     """Where memory ran out: free what the table holds, and return -1."""
-    module.declare("void @free(ptr)", pure=False)
-    module.declare("ptr @malloc(i64)", pure=False)
+    module.declare("void @pool_free(ptr, ptr, i64)", pure=False)
+    module.declare("ptr @pool_malloc(ptr, i64)", pure=False)
     main.label("failed")
 
     def free() -> None:
         at = main.let("getelementptr inbounds ptr, ptr %table, i64 %held")
-        main.do(f"call void @free(ptr {main.let(f'load ptr, ptr {at}')})")
+        main.do(f"call void @pool_free(ptr null, ptr {main.let(f'load ptr, ptr {at}')}, i64 0)")
 
     main.counted("held", "0", str(held), "1", free)
     main.do("ret i64 -1")

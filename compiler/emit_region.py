@@ -133,7 +133,7 @@ class RegionWriter:
         body.label("start")
         self._items(region.items)
         if held:
-            body.do(f"call void @free(ptr {held})")
+            body.do(f"call void @pool_free(ptr null, ptr {held}, i64 0)")
         body.do("ret void")
         parameters = [
             f"{register_type(b.dtype)} {p}" if b.role == "scalar" else f"ptr noalias {p}"
@@ -178,9 +178,9 @@ class RegionWriter:
                 padded = body.let(f"and i64 {body.let(f'add i64 {count}, 127')}, -64")
                 body.do(f"%{b.name}.at = add i64 {room}, 0")
                 room = body.let(f"add i64 {room}, {padded}")
-        self.module.declare("void @free(ptr)", pure=False)
-        self.module.declare("ptr @malloc(i64)", pure=False)
-        held = body.let(f"call ptr @malloc(i64 {room})")
+        self.module.declare("void @pool_free(ptr, ptr, i64)", pure=False)
+        self.module.declare("ptr @pool_malloc(ptr, i64)", pure=False)
+        held = body.let(f"call ptr @pool_malloc(ptr null, i64 {room})")
         body.do(f"br i1 {body.let(f'icmp eq ptr {held}, null')}, label %nowhere, label %somewhere")
         body.label("nowhere")
         body.do("%failed = atomicrmw umin ptr %status, i64 0 monotonic")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from compiler import machine
+from compiler import machine, runtime
 from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import emit, needed_sizes
 from compiler.program import Buffer, Product, Program
@@ -47,12 +47,11 @@ def blas() -> dict[str, int]:
         return {}
 
 
-def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer]) -> Kernel:
+def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     """Compile a program.
 
     Args:
         program: what to compile; its outputs that are returned as numbers come after those given as arrays.
-        ranks: the number of axes of the arrays passed for buffers.
         singles: the output buffers that are returned as numbers.
     """
     global compilations
@@ -60,9 +59,11 @@ def build(program: Program, ranks: dict[Buffer, int], singles: Sequence[Buffer])
     arrays = [b for b in dict.fromkeys(program.outputs) if b not in singles]
     program.outputs = [*arrays, *singles]
     products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps)
-    symbols = blas() if products else {}
+    library = blas() if products else {}
+    pool = {name: runtime.load().addresses[name] for name in ("pool_malloc", "pool_free")}
+    symbols = {**library, **pool}
     with machine.lock:
-        text = emit(program, "core", sizes, bool(symbols)) + entry(program, "core")
+        text = emit(program, "core", sizes, bool(library)) + entry(program, "core")
         code = machine.load(text, symbols)
         compilations += 1
     return Kernel(sizes, text, code)

@@ -67,7 +67,7 @@ class _Lowering:
 
     def region(self) -> Region:
         self._flatten()
-        rows_mode = all(isinstance(s, int) and s <= SHORT for n in self.nests for s in n.sizes[1:])
+        rows_mode = all(dims.is_short(s, SHORT) for n in self.nests for s in n.sizes[1:])
         for nest in self.nests:
             nest.rows = nest.sizes[0]
             if not rows_mode:
@@ -127,15 +127,14 @@ class _Lowering:
         for nest in self.nests:
             times = 1
             for size in nest.sizes[1:]:
-                assert isinstance(size, int)
-                times *= size
+                times *= _about(size)
             for s in nest.body:
                 if isinstance(s, Load) and s.mask is None and s.buffer not in self.private:
                     reads[s.buffer] = reads.get(s.buffer, 0) + times
         for buffer, times in reads.items():
             row = row_of(buffer, self.nests)
             written = any(isinstance(s, Store | Reduce) for n in self.nests for s in n.accesses.get(buffer, ()))
-            if not isinstance(row, int) or row == 1 or times < 2 * row or written:
+            if row is None or row == 1 or not dims.is_short(row, SHORT**2) or times < 2 * _about(row) or written:
                 continue
             copy = Buffer(f"t_{buffer.name}", buffer.dtype, buffer.elements, "tile", buffer.node)
             number = 1
@@ -272,6 +271,11 @@ def _moved(s: Item, buffer: Buffer, copy: Buffer) -> Item:
     return s._replace(buffer=copy) if isinstance(s, Load) and s.buffer is buffer else s
 
 
+def _about(size: Size) -> int:
+    """A length, or a guess at a short one."""
+    return size if isinstance(size, int) else 8
+
+
 def abs_step(step: Size) -> Size:
     """How far a step goes, whichever way."""
     return abs(step) if isinstance(step, int) else step
@@ -341,7 +345,10 @@ def lanes_of(nest: Nest) -> int:
         if isinstance(s, Load | Primitive | Reduce):
             widest = max(widest, s.dtype.itemsize)
     work = sum(weight(s) for s in nest.body)
-    lanes = 64 // widest * (4 if work <= 12 else 2 if work <= 80 else 1)
+    more = 4 if work <= 12 else 2 if work <= 80 else 1
+    if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
+        more = max(more // 2, 1)
+    lanes = 64 // widest * more
     lanes = min(lanes, 64)
     for s in nest.body:  # sums that every lane keeps for itself should stay in the nearest cache
         if isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _has(s.address, nest.vector):

@@ -41,7 +41,7 @@ STRAIGHT_LIMIT, NEST_LIMIT = 256, 256
 
 CHEAP, CHEAP_ELSEWHERE = 8, 24
 """What a value may cost, in additions, to be computed again instead of stored: in the same loops, where it would lie in
-a tile's buffer, and elsewhere, where it would go to memory and back."""
+a tile's buffer, and elsewhere, all uses together, where it would go to memory and back."""
 
 
 @dataclass(eq=False)
@@ -92,6 +92,7 @@ class Scheduler:
         self.tasks: list[Task] = []
         self.by_node: dict[Expr, list[Task]] = {}
         self.costs: dict[Expr, float] = {}
+        self.elsewhere: dict[Expr, int] = {}  # how many uses a value has outside of its own loops
         self.buffers: dict[Expr, Buffer] = {}
         self.errors: list[tuple[type[Exception], str]] = []
 
@@ -101,6 +102,7 @@ class Scheduler:
         for node in order:
             if node.op.kind not in ("view", "source"):
                 self._add_tasks(node)
+        self._levels()
         self._sink(order)
         self._group()
         stored = self._stored()
@@ -167,16 +169,23 @@ class Scheduler:
             raise CompileError(f"no mechanism lowers {node.op.name} ({kind}): {format_expr(node)}")
         for task in made:
             task.places = [locate(a, index) for a, index in task.accesses]
-            levels = [0]
             task.direct = [in_registers(place, task) for place in task.places]
             for place, direct in zip(task.places, task.direct, strict=True):
-                levels.append(self._ready(place.base) + (not direct and not self._again(place, direct)))
-            for whole in self._whole_operands(node):
-                levels.append(self._ready(whole) + 1)
-            task.level = max(levels)
+                if not direct and place.element is not None and computed(place.base):
+                    self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + 1
         self.by_node[node] = made
         self.tasks.extend(made)
         self.costs[node] = own_cost(node) + sum(self._cost(place) for place in made[0].places)
+
+    def _levels(self) -> None:
+        """How many stored values each task waits for."""
+        for task in self.tasks:
+            level = 0
+            for place, direct in zip(task.places, task.direct, strict=True):
+                level = max(level, self._ready(place.base) + (not direct and not self._again(place, direct)))
+            for whole in self._whole_operands(task.node):
+                level = max(level, self._ready(whole) + 1)
+            task.level = level
 
     def _cost(self, place: Place) -> float:
         """What it costs, about, to have a value at an index: a load, or the computation from loads."""
@@ -184,8 +193,11 @@ class Scheduler:
 
     def _again(self, place: Place, direct: bool) -> bool:
         """Whether a value is better computed where it is wanted than stored and read."""
-        limit = CHEAP if direct else CHEAP_ELSEWHERE
-        return place.element is not None and computed(place.base) and self.costs[place.base] <= limit
+        base = place.base
+        if place.element is None or not computed(base):
+            return False
+        cost = self.costs[base]
+        return cost <= CHEAP if direct else cost * self.elsewhere[base] <= CHEAP_ELSEWHERE
 
     def _whole_operands(self, node: Expr) -> list[Expr]:
         """Operands read at computed addresses, or by a library: they must lie in memory."""

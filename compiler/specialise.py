@@ -22,12 +22,13 @@ from symgraph.types import ArrayType, Opaque, Shape, format_shape
 
 
 class ArgumentType(NamedTuple):
-    """What a kernel is made for, of one argument: dtype, whether it is a Python number, and for each axis 1 where its
-    size is 1, the size where exact sizes are wanted, else None."""
+    """What a kernel is made for, of one argument: dtype, whether it is a Python number, for each axis 1 where its size
+    is 1, the size where exact sizes are wanted, else None; and the axes that are short beside others."""
 
     dtype: np.dtype[Any]
     weak: bool
     sizes: tuple[int | None, ...]
+    short: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,11 @@ def _declared_sizes(inputs: Sequence[Expr], arguments: Mapping[str, ArgumentType
     for node in inputs:
         if isinstance(node.type.shape, Opaque):
             continue
-        for declared, given in zip(node.type.shape, arguments[node.name or ""].sizes, strict=True):
+        kind = arguments[node.name or ""]
+        for axis, (declared, given) in enumerate(zip(node.type.shape, kind.sizes, strict=True)):
             for atom in dims.atoms(declared):
-                sizes[atom.name] = dims.atom(atom.name, not_one=True) if given is None else given
+                unknown = dims.atom(atom.name, not_one=True, short=axis in kind.short)
+                sizes[atom.name] = unknown if given is None else given
     return sizes
 
 
@@ -125,7 +128,7 @@ def _argument_shape(node: Expr, given: ArgumentType, sizes: Mapping[str, Size]) 
     if not isinstance(node.type.shape, Opaque):
         return tuple(dims.substitute(s, sizes) for s in node.type.shape)
     return tuple(
-        dims.atom(axis_name(node.name or "", axis), not_one=True) if size is None else size
+        dims.atom(axis_name(node.name or "", axis), not_one=True, short=axis in given.short) if size is None else size
         for axis, size in enumerate(given.sizes)
     )
 

@@ -13,7 +13,7 @@ from compiler.arguments import SUPPORTED
 from compiler.graph import Graph
 from compiler.layout import lay_out, memory_base, shape_of
 from compiler.passes import Step, optimise
-from compiler.program import Buffer, Program
+from compiler.program import Program
 from compiler.runtime import layout as at
 from compiler.runtime.plan import Bound, Result
 from compiler.schedule import Scheduler
@@ -159,10 +159,8 @@ def compile_variant(
                 Graph(step.outputs).verify()
         scheduler = Scheduler(typed.inputs, laid)
         program = scheduler.run()
-        bases = [*typed.inputs, *map(memory_base, laid)]
-        ranks: dict[Buffer, int] = {scheduler.buffers[n]: len(shape_of(n)) for n in bases}
         numbers = [scheduler.buffers[n] for n in returned_as_numbers(laid)]
-        return Variant(typed, steps, program, kernel.build(program, ranks, numbers), laid)
+        return Variant(typed, steps, program, kernel.build(program, numbers), laid)
     except SymgraphError:
         raise
     except Exception as error:

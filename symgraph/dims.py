@@ -16,10 +16,12 @@ Size = Union[int, "Dim"]
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """A named unknown size. `not_one` says that a call has shown it not to be 1 (it may be 0)."""
+    """A named unknown size. `not_one` says that a call has shown it not to be 1 (it may be 0), `short` that it is small
+    beside others."""
 
     name: str
     not_one: bool = False
+    short: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -49,9 +51,11 @@ FUNCTIONS: dict[str, Callable[..., int]] = {
         max(1, min(-(-rows // multiple), room // max(row_bytes, 1) // multiple)) * multiple
     ),
     # into how many parts rows are cut, given the picoseconds of a row and the bytes that are kept for each part: what
-    # is over in 40 µs is not cut; else a part takes 20 µs or more, there are at most 64, and they keep at most 16 MB
+    # is over in 20 µs is not cut; else into 16 to 64, and all keep at most 16 MB
     "parts": lambda rows, cost, kept: (
-        max(1, min(64, rows * cost // 20_000_000, 16_777_216 // max(kept, 1))) if rows * cost > 40_000_000 else 1
+        max(1, min(64, max(16, rows * cost // 8_000_000), 16_777_216 // max(kept, 1)))
+        if rows * cost > 20_000_000
+        else 1
     ),
     # how many rows a part has; many in steps of 64, so that parts do not share cache lines
     "chunk": lambda rows, parts: (
@@ -130,9 +134,9 @@ class Dim:
         return False
 
 
-def atom(name: str, not_one: bool = False) -> Dim:
+def atom(name: str, not_one: bool = False, short: bool = False) -> Dim:
     """A size known only at the call, called `name` in messages."""
-    return Dim((((Atom(name, not_one),), 1),))
+    return Dim((((Atom(name, not_one, short),), 1),))
 
 
 def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
@@ -160,6 +164,15 @@ def call(function: str, *args: Size) -> Size:
     if all(isinstance(a, int) for a in args):
         return FUNCTIONS[function](*args)
     return Dim((((Call(function, args),), 1),))
+
+
+def is_short(size: Size, limit: int) -> bool:
+    """Whether a size is small beside others: at most `limit` where it is fixed, else known to be short at the call."""
+    if isinstance(size, int):
+        return size <= limit
+    return all(
+        len(monomial) <= 1 and all(isinstance(f, Atom) and f.short for f in monomial) for monomial, _ in size.terms
+    )
 
 
 def lower_bound(size: Size) -> int | None:
