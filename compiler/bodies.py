@@ -114,6 +114,11 @@ def _gathered(node: Expr, index: Index) -> tuple[Index, list[tuple[Address, Size
     return tuple(inner), guards
 
 
+def computed(node: Expr) -> bool:
+    """Whether the value is computed in registers, element by element, where the loops are over its own shape."""
+    return node.op.kind == "elementwise" or node.op is ar.take or is_gathered(node)
+
+
 def accesses_of(node: Expr, index: Index) -> list[tuple[Expr, Index]]:
     """What an element of a value computed in registers is computed from."""
     if node.op is ar.embed:
@@ -205,19 +210,19 @@ class Bodies:
     def _compute(self, node: Expr, index: Index, mask: S | None, task: Task | None = None) -> S:
         """An element of a value computed in registers; `mask`: where it is wanted."""
         if node.op is ar.embed:
-            return self._gather(node, index, mask, task is not None and task.direct[0])
+            return self._gather(node, index, mask, task)
         wanted = operand_dtypes(node.op, [a.type for a in node.args], node.type, node.params)
         if task is not None:
             args = [self._value(task, k, dtype) for k, dtype in enumerate(wanted)]
         else:
             args = [
-                self._at(node, locate(a, i), False, mask, dtype)
+                self._at(node, locate(a, i), False, mask, dtype, again=True)
                 for (a, i), dtype in zip(accesses_of(node, index), wanted, strict=True)
             ]
         result: S = node.op.lower(self.m, *args, **node.params)
         return self.m.cast(result, dtype_of(node))
 
-    def _gather(self, node: Expr, index: Index, mask: S | None, direct: bool) -> S:
+    def _gather(self, node: Expr, index: Index, mask: S | None, task: Task | None) -> S:
         m = self.m
         inner, guards = _gathered(node, index)
         inside: S | None = None
@@ -225,10 +230,12 @@ class Bodies:
             at = m.position(address)
             for test in (at >= 0, at < m.size(size) if not isinstance(size, int) else at < size):
                 inside = test if inside is None else inside & test
+        place = locate(node.args[0], inner)
+        direct, again = task is not None and task.direct[0], task is None
         if inside is None:
-            return self._at(node, locate(node.args[0], inner), direct, mask, dtype_of(node))
+            return self._at(node, place, direct, mask, dtype_of(node), again)
         both = inside if mask is None else inside & mask
-        value = self._at(node, locate(node.args[0], inner), direct, both, dtype_of(node))
+        value = self._at(node, place, direct, both, dtype_of(node), again)
         last = m.body[-1]
         if isinstance(last, Load) and last.result == value.number and last.mask == inside.number:
             return value  # which is 0 already where there is nothing to read
@@ -238,8 +245,26 @@ class Bodies:
         """The k-th access of a task, in a dtype."""
         return self._at(task.node, task.places[k], task.direct[k], None, dtype)
 
-    def _at(self, user: Expr, place: Place, direct: bool, mask: S | None, dtype: np.dtype[Any] | None) -> S:
-        """What is at a place, in a dtype; `user` is who wants it, `direct` whether the same iteration computes it."""
+    def _at(
+        self,
+        user: Expr,
+        place: Place,
+        direct: bool,
+        mask: S | None,
+        dtype: np.dtype[Any] | None,
+        again: bool = False,
+    ) -> S:
+        """What is at a place, in a dtype.
+
+        Args:
+            user: who wants it.
+            place: which element of what.
+            direct: whether the same iteration computes it.
+            mask: where it is wanted.
+            dtype: what it is converted to.
+            again: whether it is for a value that is computed again: then all of it is, for what it is made of may be
+                stored later only.
+        """
         m, base = self.m, place.base
         if direct and base in self.env:
             value = self.env[base]
@@ -251,7 +276,7 @@ class Bodies:
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])
-        elif place.element is None or (base in self.buffers and not self.again(place, direct)):
+        elif place.element is None or not computed(base) or not (again or self.again(place, direct)):
             value = self._load(base, number_of(place), mask)
         else:
             key = (base, place.element, None if mask is None else mask.number)

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from compiler.bodies import Bodies, accesses_of, base_of, dtype_of, is_gathered, number_of, own_cost
+from compiler.bodies import Bodies, accesses_of, base_of, computed, dtype_of, is_gathered, number_of, own_cost
 from compiler.layout import (
     ZERO,
     Index,
@@ -68,11 +68,6 @@ def loops_of(shape: Shape, order: tuple[int, ...] | None = None) -> tuple[tuple[
     for k, axis in enumerate(axes):
         index[axis] = variable(k)
     return tuple(shape[a] for a in axes), tuple(index)
-
-
-def computed(node: Expr) -> bool:
-    """Whether the value is computed in registers, element by element, where the loops are over its own shape."""
-    return node.op.kind == "elementwise" or node.op is ar.take or is_gathered(node)
 
 
 def in_registers(place: Place, task: Task) -> bool:
@@ -197,7 +192,7 @@ class Scheduler:
         if place.element is None or not computed(base):
             return False
         cost = self.costs[base]
-        return cost <= CHEAP if direct else cost * self.elsewhere[base] <= CHEAP_ELSEWHERE
+        return cost <= CHEAP if direct else cost * self.elsewhere.get(base, 1) <= CHEAP_ELSEWHERE
 
     def _whole_operands(self, node: Expr) -> list[Expr]:
         """Operands read at computed addresses, or by a library: they must lie in memory."""

@@ -34,7 +34,7 @@ LARGE = {
     "distances": {"n": 301},
     "variance": {"n": 3001, "m": 67},
     "finished_sums": {"n": 3001, "m": 67},
-    "gather": {"n": 5001, "m": 300, "k": 900},
+    "gather": {"n": 5001, "m": 300, "k": 90},
 }
 
 
