@@ -378,15 +378,17 @@ class Bodies:
         loops = [a for a in (task.order or range(len(shape))) if shape[a] != 1]
         reduced = [k for k, a in enumerate(loops) if a in axes]
         depth = len(loops) - len(reduced)
+        if not reduced:  # one element: it is the result, at place 0
+            value = m.const(0, buffer.dtype) if reducer.init == "position" else self._value(task, 0, buffer.dtype)
+            m.body.append(Store(buffer, address, value.number, "set"))
+            return
         if reducer.init == "position":
             value = self._value(task, 0)
             count = linear(tuple(1 if a in kept else s for a, s in enumerate(shape)), task.index)
             m.body.append(Reduce(buffer, address, value.number, reducer.combine, depth, value.dtype, count))
             return
         value = self._value(task, 0, buffer.dtype)
-        if not reduced:
-            m.body.append(Store(buffer, address, value.number, "set"))
-        elif reduced == list(range(depth, len(loops))):
+        if reduced == list(range(depth, len(loops))):
             wide = FLOAT64 if buffer.dtype == np.float32 and reducer.combine == "add" else buffer.dtype
             value = m.cast(value, wide)
             m.body.append(Reduce(buffer, address, value.number, reducer.combine, depth, wide, None))

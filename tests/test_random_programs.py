@@ -448,6 +448,8 @@ class Maker:
             return
         if "diff" in text:
             level = max(level, EXACT)
+        if template in REDUCTIONS_ROUGH and value.dtype.kind == "f":
+            level = ROUGH  # a mean of integers is one as well
         target = f"v{len(self.scope)}"
         # jumps over values that are computed but exact are where a fused multiply-add may differ
         computed = any(self.levels[u] == EXACT for u in uses)
