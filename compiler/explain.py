@@ -239,6 +239,9 @@ class _Schedule:
                 if found
             ]
             self.put(2, f"{'; '.join(moves)}; {self.bytes(cost.moved)}")
+        if cost.live:
+            held = ", ".join(f"{b.name} {self.size(bytes_of(b))}" for b in cost.live)
+            self.put(2, f"memory held: {held}; {self.bytes(total(map(bytes_of, cost.live)))}")
         self.put(2, f"flops: {self.exact(cost.flops)}")
 
     def _name(self, buffer: Buffer) -> str:
@@ -252,9 +255,7 @@ class _Schedule:
         self.put(2, f"moves {self.bytes(spent.moved)}; inputs and outputs are {self.bytes(spent.ends)}")
         self.put(2, f"flops: {self.exact(spent.flops)}")
         if self.sizes is None:
-            self.put(
-                2, f"peak memory: outputs {self.bytes(spent.outputs)}, and the scratch memory of one step at a time"
-            )
+            self.put(2, f"peak memory: outputs {self.bytes(spent.outputs)}, and of the largest step what it holds")
             return
         moved = dims.evaluate(spent.moved, self.sizes)
         if moved:
