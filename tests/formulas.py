@@ -13,7 +13,7 @@ import symgraph as sg
 
 @dataclass(frozen=True)
 class Input:
-    """Axes (a size's name, or a number), a dtype (None: that of the test), and for indices the size that bounds them."""
+    """Axes (a size's name, or a number), a dtype (None: that of the test), and for indices the size above them."""
 
     axes: tuple[str | int, ...]
     dtype: str | None = None

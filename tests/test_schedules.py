@@ -29,6 +29,8 @@ from symgraph.expr import toposort
 
 SCHEDULES = int(os.environ.get("SYMGRAPH_SCHEDULES", "40"))
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of empty arrays
+
 SMALL = {"n": 7, "m": 5, "k": 3}
 
 
