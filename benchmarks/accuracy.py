@@ -40,6 +40,7 @@ class Case(NamedTuple):
     dense: tuple[tuple[float, float], ...] = ((-1.0, 1.0), (-12.0, 12.0))
     domain: tuple[float, float] = (-np.inf, np.inf)
     near: tuple[float, ...] = (0.0,)  # numbers approached from both sides
+    part: Exact | None = None  # a summand: errors are in units of the last place of the largest of both and their sum
 
 
 def _tail(exact: Exact, far: float, limit: Exact) -> Exact:
@@ -47,6 +48,20 @@ def _tail(exact: Exact, far: float, limit: Exact) -> Exact:
     return lambda x: exact(x) if abs(x) < far else limit(x)
 
 
+def _logistic(x: Any) -> Any:
+    """1 / (1 + exp(-x)), with all digits also where it is small."""
+    return 1 / (1 + mpmath.exp(-x)) if abs(x) < FAR else mpf(int(x > 0))
+
+
+def _log_of_sum(x: Any, y: Any, base: Any = mpmath.e) -> Any:
+    """The logarithm of base**x + base**y."""
+    size, ln = max(x, y), mpmath.log(base)
+    less = size - min(x, y)
+    return size + mpmath.log1p(mpmath.exp(-less * ln)) / ln if less < FAR else size
+
+
+FAR = 10_000
+"""Beyond, exp(-x) is 0 in every format."""
 POSITIVE = (0.0, np.inf)
 UNIT = (-1.0, 1.0)
 EXPONENTIAL = ((-1.0, 1.0), (-12.0, 12.0), (-760.0, 720.0), (-110.0, 90.0))
@@ -54,6 +69,7 @@ ANGLES = ((-1.0, 1.0), (-12.0, 12.0), (-300.0, 300.0), (-1e5, 1e5), (-4e9, 4e9))
 MULTIPLES = tuple(float(k * mpmath.pi / 2) for k in (1, 2, 3, 4, 5, 11, 51, 355, 1001, 100_001, 12_345_678, 1e15))
 
 CASES: dict[str, Case] = {
+    "sqrt": Case("sqrt", mpmath.sqrt, 0.5, timed=(1, 9), domain=POSITIVE),
     "exp": Case("exp", mpmath.exp, dense=EXPONENTIAL),
     "exp2": Case("exp2", lambda x: mpf(2) ** x, dense=((-1.0, 1.0), (-1080.0, 1030.0), (-155.0, 130.0))),
     "expm1": Case("expm1", mpmath.expm1, dense=EXPONENTIAL),
@@ -90,8 +106,13 @@ CASES: dict[str, Case] = {
     "asinh": Case("arcsinh", mpmath.asinh, 4.0),
     "acosh": Case("arccosh", mpmath.acosh, 4.0, timed=(1, 9), dense=((1.0, 12.0),), domain=(1.0, np.inf), near=(1.0,)),
     "atanh": Case("arctanh", mpmath.atanh, 4.0, timed=(-0.9, 0.9), dense=(UNIT,), domain=UNIT, near=(0.0, -1.0, 1.0)),
+    "sigmoid": Case("expit", _logistic, dense=EXPONENTIAL),
+    "softplus": Case("softplus", lambda x: _log_of_sum(x, mpf(0)), dense=EXPONENTIAL),
+    # the sum is 1 on a curve, near which the logarithm is a small difference of large numbers
+    "logaddexp": Case("logaddexp", _log_of_sum, part=max),
+    "logaddexp2": Case("logaddexp2", lambda x, y: _log_of_sum(x, y, mpf(2)), 3.0, part=max),
 }
-BINARY = ("pow", "atan2")
+BINARY = ("pow", "atan2", "logaddexp", "logaddexp2")
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------
@@ -119,7 +140,10 @@ def samples(name: str, dtype: Any, count: int, seed: int = 0) -> list[Array]:
         whole = rng.integers(1, 50, count), rng.integers(-5, 20, count)
         plain = rng.normal(size=count), rng.normal(size=count)
         anything = every_exponent(rng, dtype, count), every_exponent(rng, dtype, count)
-        pairs = (spread, near, wide, whole) if name == "pow" else (plain, anything, spread[::-1])
+        close = plain[0] * 30, plain[0] * 30 + plain[1] * np.exp2(rng.uniform(-50, 5, count))
+        apart = plain[0] * np.exp2(-rng.uniform(0, 60, count)), -rng.uniform(0, 60, count)
+        pairs = (plain, anything, spread[::-1], close, apart)
+        pairs = {"pow": (spread, near, wide, whole), "atan2": pairs[:3]}.get(name, pairs)
         first, second = (np.concatenate([np.asarray(p[k], dtype) for p in pairs]) for k in (0, 1))
         return [abs(first), second] if name == "pow" else [first, second]
     parts = [every_exponent(rng, dtype, count)]
@@ -151,17 +175,28 @@ def exact_values(name: str, arguments: Sequence[Array]) -> list[Any]:
         return [mpmath.re(exact(*(mpf(float(x)) for x in point))) for point in zip(*arguments, strict=True)]
 
 
-def errors(found: Array, exact: Sequence[Any]) -> Array:
-    """How far results are from exact values, in units in the last place of these; inf for a wrong nan or infinity."""
+def sizes(name: str, arguments: Sequence[Array], exact: Sequence[Any]) -> list[Any]:
+    """The numbers in units of whose last place errors are counted: the exact values, or larger ones that cancel."""
+    part = CASES[name].part
+    if part is None:
+        return list(exact)
+    points = zip(*(a.tolist() for a in arguments), strict=True)
+    parts = [mpf(part(*point)) for point in points]
+    return [max(abs(e), abs(p), abs(e - p)) for e, p in zip(exact, parts, strict=True)]
+
+
+def errors(found: Array, exact: Sequence[Any], like: Sequence[Any] | None = None) -> Array:
+    """How far results are from exact values, in units in the last place of these, or of the numbers `like`; inf for a
+    wrong nan or infinity."""
     info = np.finfo(found.dtype)
     result = np.empty(len(exact))
     with mp.workdps(60):
         overflow = mpf(float(info.max)) * (1 + mpf(2) ** (-info.nmant - 2))
-        for k, (value, right) in enumerate(zip(found.tolist(), exact, strict=True)):
+        for k, (value, right, size) in enumerate(zip(found.tolist(), exact, like or exact, strict=True)):
             if not np.isfinite(value):
                 result[k] = 0.0 if abs(right) > overflow and (value > 0) == (right > 0) else np.inf
                 continue
-            exponent = max(int(mpmath.frexp(right)[1]) - 1, int(info.minexp)) if right else int(info.minexp)
+            exponent = max(int(mpmath.frexp(size)[1]) - 1, int(info.minexp)) if size else int(info.minexp)
             result[k] = float(abs(mpf(value) - right) / mpf(2) ** (exponent - int(info.nmant)))
     return result
 
@@ -197,12 +232,14 @@ def competitors(name: str, dtype: Any) -> dict[str, Callable[..., Any]]:
     row = CASES[name].row
     if hasattr(np, row):
         found["NumPy"] = getattr(np, row)
+    elif row == "softplus":
+        found["NumPy"] = lambda x: np.logaddexp(x, np.zeros((), x.dtype))
     elif importlib.util.find_spec("scipy"):
         found["NumPy"] = getattr(importlib.import_module("scipy.special"), row)
     if importlib.util.find_spec("jax"):
         jax = importlib.import_module("jax")
         jax.config.update("jax_enable_x64", True)
-        home = jax.numpy if hasattr(jax.numpy, row) else jax.scipy.special
+        home = next(h for h in (jax.numpy, jax.scipy.special, jax.nn) if hasattr(h, row))
         function = jax.jit(getattr(home, row))
         found["JAX"] = lambda *xs: function(*xs).block_until_ready()
     return found
@@ -234,11 +271,12 @@ def measure(
     """(largest error in ulp, ns per element) of every competitor."""
     arguments = samples(name, dtype, count)
     exact = exact_values(name, arguments)
+    like = sizes(name, arguments, exact)
     functions = competitors(name, dtype)
     rng = np.random.default_rng(1)
     timed = [rng.uniform(*CASES[name].timed, size).astype(dtype) for _ in arguments]
     with np.errstate(all="ignore"):
-        worst = {who: float(errors(np.asarray(f(*arguments)), exact).max()) for who, f in functions.items()}
+        worst = {who: float(errors(np.asarray(f(*arguments)), exact, like).max()) for who, f in functions.items()}
         speed = nanoseconds(functions, timed, turns)
     return {who: (worst[who], speed[who]) for who in functions}
 
@@ -261,18 +299,19 @@ INTRODUCTION = """\
 # Elementary functions: errors and times
 
 `python -m benchmarks.accuracy` measures what follows and writes this page. *libm* is the same kernel with a call of the
-C library for each element; *NumPy* is SciPy for erf and erfc. Each cell: the largest error found, in units in the last
-place of the exact result (mpmath), over all exponents, where the function bends, and near its zeros, poles and ends ·
-nanoseconds per element, of 4,000, one thread, the best of many turns taken in turns. *lost*: no digit is right
-somewhere; XLA sets subnormal numbers to 0, SciPy the tail of erfc.
+C library for each element; *NumPy* is SciPy for erf, erfc and sigmoid. Each cell: the largest error found, in units in
+the last place of the exact result (mpmath), over all exponents, where the function bends, and near its zeros, poles and
+ends · nanoseconds per element, of 4,000, one thread, the best of many turns taken in turns. *lost*: no digit is right
+somewhere; XLA sets subnormal numbers to 0, SciPy the tail of erfc. Where both parts of a logaddexp cancel, the unit is
+that of the larger part.
 
 {machine}
 
 The functions are written once, in `compiler/vector_math`, without branches and without tables, and every rounding in
 them is spelled out: results have the same bits whatever the machine, the length of the array, and whether the kernel is
 a loop or a formula over numbers. sin, cos and tan hold up to 2³⁰ (float32: 2¹⁶) that way; a loop that meets a larger
-argument runs again with exact reduction, which takes about 60 ns per element. erfc, pow, cbrt and the inverse functions
-of float32 are computed in float64.
+argument runs again with exact reduction, which takes about 60 ns per element. Powers of
+float32 are computed in float64, with short polynomials.
 """
 
 

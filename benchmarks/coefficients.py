@@ -150,6 +150,9 @@ def scaled_erfc(t: Any) -> Any:
 HALF_LN2 = log(2) / 2 * mpf("1.0005")
 LARGEST_S = (sqrt(mpf(2)) - 1) / (sqrt(mpf(2)) + 1) * mpf("1.0005")
 
+ROOTS = sqrt(mpf(1) / 2) - mpf("1.0001"), sqrt(mpf(2)) - mpf("0.9999")
+
+
 TABLES: dict[str, Fit | Parts | Bits] = {
     "LN2": Parts(lambda _: log(2), 2),
     "LN2_32": Parts(lambda _: log(2), 2, "float32"),
@@ -191,14 +194,20 @@ TABLES: dict[str, Fit | Parts | Bits] = {
     "ERF_32": Fit(minus_log_erfc("float32"), lambda x: x * erfc(x) / mp.erf(x), mpf("1e-20"), 4, 12, "float32"),
     "ERFC": Fit(scaled_erfc, lambda t: 1 / scaled_erfc(t), -1, mpf("23.6") / mpf("31.4"), 24),
     # log(1 + f) = 2 s + s (2/3 z + z**2 p(z))
+    "ERFC_32": Fit(scaled_erfc, lambda t: 1 / scaled_erfc(t), -1, mpf("6.2") / mpf("14.2"), 11, "float32"),
     "TWO_THIRDS": Parts(lambda _: mpf(2) / 3, 2),
     "LN2_SHORT": Parts(lambda _: log(2), 2, "float64", 42),
     "POW": Fit(even(lambda s: 2 * mp.atanh(s), 0, 2, 0, mpf(2) / 3, 0), lambda z: z**2 / 2, 0, LARGEST_S**2, 6),
+    # log2(1 + f) = f p(f) and 2**r = p(r), float64 numbers for a float32 power
+    "POW_LOG2": Fit(series(lambda f: log(1 + f) / log(2), 0), lambda _: mpf(1), *ROOTS, 11),
+    "POW_EXP2": Fit(lambda r: mpf(2) ** r, lambda _: mpf(1), -0.5001, 0.5001, 6),
     # v**(-1/3), to 9 bits
     "CBRT": Fit(lambda v: 1 / cbrt(v), cbrt, 1, 8, 6),
     # asin(x) = x + x z p(z), atan(x) = x + x z p(z), z = x**2
     "ASIN": Fit(even(asin, 0, 1, 0), lambda z: z, 0, 0.25, 12),
+    "ASIN_32": Fit(even(asin, 0, 1, 0), lambda z: z, 0, 0.25, 4, "float32"),
     "ATAN": Fit(even(atan, 0, 1, 0), lambda z: z / (1 - z / 3 + z**2 / 8), 0, 1, 20),
+    "ATAN_32": Fit(even(atan, 0, 1, 0), lambda z: z / (1 - z / 3 + z**2 / 8), 0, 1, 8, "float32"),
     # 2/pi = sum of piece[k] 2**(-53 (k - 1)), 53 bits each; the first is 0, for small exponents
     "TWO_OVER_PI": Bits(lambda _: 2 / pi, 53, 23),
 }

@@ -127,6 +127,16 @@ def accesses_of(node: Expr, index: Index) -> list[tuple[Expr, Index]]:
     return [(a, broadcast_index(shape_of(a), out, index)) for a in node.args]
 
 
+def wanted_by(node: Expr) -> tuple[np.dtype[Any], ...]:
+    """The dtypes in which an elementwise operation takes its operands."""
+    return _operand_dtypes(node.op, tuple(a.type for a in node.args), node.type, node.parts)
+
+
+@lru_cache(maxsize=4096)
+def _operand_dtypes(op: Any, types: Any, out: Any, parts: Any) -> tuple[np.dtype[Any], ...]:
+    return operand_dtypes(op, types, out, dict(parts))
+
+
 # -- costs -------------------------------------------------------------------------------------------------------------
 
 
@@ -144,10 +154,10 @@ def own_cost(node: Expr) -> float:
     if node.op.kind != "elementwise":
         return math.inf
     types = [a.type for a in node.args]
-    wanted = operand_dtypes(node.op, types, node.type, node.params)
+    wanted = wanted_by(node)
     if any(a.weak and d.kind in "iu" for a, d in zip(types, wanted, strict=True)):
         return math.inf
-    return _rule_cost(node.op, node.parts, tuple(wanted))
+    return _rule_cost(node.op, node.parts, wanted)
 
 
 @lru_cache(maxsize=4096)
@@ -191,7 +201,7 @@ class Bodies:
         for task in group:
             node = task.node
             m.body.append(Note(node))
-            m.place = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
+            m.node = node
             if node.op is ar.take:
                 self.env[node] = self._take(task)
             elif node.op.kind == "elementwise" or is_gathered(node):
@@ -211,7 +221,7 @@ class Bodies:
         """An element of a value computed in registers; `mask`: where it is wanted."""
         if node.op is ar.embed:
             return self._gather(node, index, mask, task)
-        wanted = operand_dtypes(node.op, [a.type for a in node.args], node.type, node.params)
+        wanted = wanted_by(node)
         if task is not None:
             args = [self._value(task, k, dtype) for k, dtype in enumerate(wanted)]
         else:
@@ -272,7 +282,7 @@ class Bodies:
             try:
                 return m.const(base.value, dtype or dtype_of(base))
             except OverflowError:
-                raise InputError(_misfit(user, dtype) + m.place) from None
+                raise InputError(_misfit(user, dtype) + m.place()) from None
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])

@@ -22,7 +22,7 @@ from compiler.variant import Variant, compile_variant
 from symgraph import origin
 from symgraph.errors import GradientError, SymgraphError
 from symgraph.expr import Expr, as_expr, placeholder
-from symgraph.grad import check_differentiable, pullback
+from symgraph.grad import check_differentiable, pullback, slope
 from symgraph.ops import array as ar
 from symgraph.tree import LEAF, unflatten
 
@@ -248,6 +248,10 @@ class Dispatch:
             with origin.derived_from(outputs[0].marks):
                 weights = ar.broadcast_like(COTANGENT * seeds[0], outputs[0], axis=(), keepdims=True)
             seeds = [as_expr(weights)]
+        if len(targets) == 1 and not cotangent:
+            found = slope(outputs, targets[0])
+            if found is not None:
+                return [found]
         return pullback(outputs, seeds, targets)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from compiler.emit_product import call_product
-from compiler.emit_region import RegionWriter, combine_function, fill, has_loops
+from compiler.emit_region import RegionWriter, combine_function, fill
 from compiler.emit_scalar import Body, Module, memory_type, register_type
 from compiler.program import (
     Accumulate,
@@ -32,10 +32,6 @@ from compiler.program import (
     walk,
 )
 from symgraph.dims import Size
-
-QUICK_FROM = 8192
-"""Statements without loops from which LLVM does not optimise them: they are single assignments already, with common
-ones shared, so its passes find little."""
 
 NO_ERROR = (1 << 63) - 1
 """The status while no check has failed: the least number of a failed check is kept, whichever thread finds it."""
@@ -59,8 +55,6 @@ class KernelWriter:
     def write(self) -> str:
         """The module's text."""
         program, module, main = self.program, self.module, self.main
-        straight = [s for s in program.steps if isinstance(s, Region) and not has_loops(s)]
-        module.quick = sum(len(s.items) for s in straight) > QUICK_FROM
         if module.places:
             main.do(f"%slots = alloca [{8 * len(module.places)} x i8], align 8")
         main.do("%status = alloca i64")

@@ -149,8 +149,6 @@ class RegionWriter:
         if region.size is not None:
             parameters += ["i64 %first", "i64 %last"]
         attribute = "#6" if self.loops else "#1" if statements > BIG_NEST else "#2"
-        if self.module.quick and not self.loops:
-            attribute = "#5"
         head = f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{"
         return "\n".join([head, "entry:", *body.size_loads(), *body.lines, "}"]), list(self.parameters)
 

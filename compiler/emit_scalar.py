@@ -122,8 +122,6 @@ class Module:
         self.name = name
         self.slots = {size: k for k, size in enumerate(sizes)}
         self.places: dict[Buffer, int] = {}
-        self.quick = False
-        """Whether straight code is written without LLVM's optimisation."""
         self.declarations: dict[str, str] = {}
         self.functions: list[str] = []
         self.helpers: set[str] = set()
@@ -142,7 +140,6 @@ class Module:
                 "attributes #1 = { nounwind noinline }",
                 "attributes #2 = { nounwind }",
                 f"attributes #3 = {{ nounwind willreturn memory(none) alwaysinline {WIDTH} }}",
-                "attributes #5 = { nounwind noinline optnone }",
                 "attributes #4 = { nounwind willreturn memory(none) noinline }",
                 # vectors are written out; without the width LLVM would cut those of 512 bits in two
                 f"attributes #6 = {{ nounwind noinline {WIDTH} }}",
@@ -312,16 +309,16 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
 
     Loops take it in; elsewhere it is called, so that formulas with thousands of calls stay small. The arithmetic, so
     every bit of the results, is the same, in each lane and for single numbers. Where a function has another rule for
-    far arguments, those few are computed one by one.
+    far arguments, those few are computed one by one, by functions from outside (compiler/far.py).
     """
     module, function = body.module, vector_math.FUNCTIONS[name]
     vector = wide(type_, lanes)
     operands = ", ".join(f"{vector} {a}" for a in args)
     if function.far is None:
-        return body.let(f"call {vector} @{_defined(module, name, type_, lanes, len(args), body.inline)}({operands})")
-    if lanes == 1 and not body.inline:
-        return body.let(f"call {vector} @{_defined_whole(module, name, type_)}({operands})")
-    near = body.let(f"call {vector} @{_defined(module, name, type_, lanes, 1, body.inline)}({operands})")
+        return body.let(f"call {vector} @{define_rule(module, name, type_, lanes, len(args), body.inline)}({operands})")
+    if not body.inline:
+        return body.let(f"call {vector} @{_defined_whole(module, name, type_, lanes)}({operands})")
+    near = body.let(f"call {vector} @{define_rule(module, name, type_, lanes, 1, body.inline)}({operands})")
     far = _is_far(body, name, type_, lanes, args[0])
     some = far if lanes == 1 else body.any(far, lanes)
     tag = body.new()[1:]
@@ -329,10 +326,27 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
     body.label(f"{tag}.near")
     body.do(f"br i1 {some}, label %{tag}.far, label %{tag}.done, !prof !0")
     body.label(f"{tag}.far")
-    again = body.let(f"call {vector} @{_defined_each(module, name, type_, lanes)}({operands})")
+    again = _call_far(body, name, type_, args[0]) if lanes == 1 else ""
+    if lanes > 1:
+        each = _defined_each(module, name, type_, lanes)
+        again = body.let(f"call {vector} @{each}({operands}, {vector} {near})")
     body.do(f"br label %{tag}.done")
     body.label(f"{tag}.done")
     return body.let(f"phi {vector} [{near}, %{tag}.near], [{again}, %{tag}.far]")
+
+
+FAR = "symgraph_far_"
+"""What the names of functions of far arguments begin with."""
+
+
+def _call_far(body: Body, name: str, type_: str, x: str) -> str:
+    """A number's function by the rule for far arguments."""
+    body.module.declare(f"double @{FAR}{name}(double)")
+    if type_ == "double":
+        return body.let(f"call double @{FAR}{name}(double {x})")
+    wider = body.let(f"fpext float {x} to double")
+    result = body.let(f"call double @{FAR}{name}(double {wider})")
+    return body.let(f"fptrunc double {result} to float")
 
 
 def _is_far(body: Body, name: str, type_: str, lanes: int, x: str) -> str:
@@ -351,7 +365,9 @@ def _define(module: Module, symbol: str, type_: str, parameters: int, attribute:
     return symbol
 
 
-def _defined(module: Module, name: str, type_: str, lanes: int, arguments: int, inline: bool, far: bool = False) -> str:
+def define_rule(
+    module: Module, name: str, type_: str, lanes: int, arguments: int, inline: bool, far: bool = False
+) -> str:
     """The function of a rule; returns its name."""
     symbol = f"{module.name}_{name}_{suffix(type_, lanes)}{'_far' if far else ''}{'_inline' if inline else ''}"
     if symbol in module.helpers:
@@ -373,42 +389,49 @@ def _defined(module: Module, name: str, type_: str, lanes: int, arguments: int, 
     return _define(module, symbol, vector, arguments, "#3" if inline else "#4" if lanes == 1 else "#7", lines)
 
 
-def _defined_whole(module: Module, name: str, type_: str) -> str:
-    """The function of a number that chooses the rule by how far the number is."""
-    symbol = f"{module.name}_{name}_{suffix(type_, 1)}_whole"
+def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:
+    """The function that chooses the rule by how far its argument is."""
+    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}_whole"
     if symbol in module.helpers:
         return symbol
     module.helpers.add(symbol)
-    body = Body(module)
+    body = Body(module, inline=lanes > 1)
+    if lanes > 1:
+        vector = wide(type_, lanes)
+        body.do(f"ret {vector} {elementary(body, name, type_, lanes, ['%x0'])}")
+        return _define(module, symbol, vector, 1, "#7", body.lines)
     body.do(f"br i1 {_is_far(body, name, type_, 1, '%x0')}, label %far, label %near")
-    for far in (False, True):
-        body.label("far" if far else "near")
-        case = _defined(module, name, type_, 1, 1, False, far)
-        body.do(f"ret {type_} {body.let(f'call {type_} @{case}({type_} %x0)')}")
+    body.label("far")
+    body.do(f"ret {type_} {_call_far(body, name, type_, '%x0')}")
+    body.label("near")
+    near = define_rule(module, name, type_, 1, 1, inline=False)
+    body.do(f"ret {type_} {body.let(f'call {type_} @{near}({type_} %x0)')}")
     return _define(module, symbol, type_, 1, "#4", body.lines)
 
 
 def _defined_each(module: Module, name: str, type_: str, lanes: int) -> str:
-    """The same for each lane of a vector in turn."""
-    whole = _defined_whole(module, name, type_)
-    if lanes == 1:
-        return whole
+    """The function of a vector and its near values: these, but for the lanes whose arguments are far."""
     symbol = f"{module.name}_{name}_{suffix(type_, lanes)}_each"
     if symbol in module.helpers:
         return symbol
     module.helpers.add(symbol)
     body, vector = Body(module), wide(type_, lanes)
-    body.do(f"%all = alloca {vector}")
-    body.do(f"store {vector} %x0, ptr %all")
+    for k, given in enumerate(("%given", "%made")):
+        body.do(f"{given} = alloca {vector}")
+        body.do(f"store {vector} %x{k}, ptr {given}")
 
     def one() -> None:
-        at = body.let(f"getelementptr inbounds {type_}, ptr %all, i64 %k")
-        value = body.let(f"load {type_}, ptr {at}")
-        body.do(f"store {type_} {body.let(f'call {type_} @{whole}({type_} {value})')}, ptr {at}")
+        x = body.let(f"load {type_}, ptr {body.let(f'getelementptr inbounds {type_}, ptr %given, i64 %k')}")
+        body.do(f"br i1 {_is_far(body, name, type_, 1, x)}, label %far, label %near")
+        body.label("far")
+        at = body.let(f"getelementptr inbounds {type_}, ptr %made, i64 %k")
+        body.do(f"store {type_} {_call_far(body, name, type_, x)}, ptr {at}")
+        body.do("br label %near")
+        body.label("near")
 
     body.counted("k", "0", str(lanes), "1", one)
-    body.do(f"ret {vector} {body.let(f'load {vector}, ptr %all')}")
-    return _define(module, symbol, vector, 1, "#7", body.lines)
+    body.do(f"ret {vector} {body.let(f'load {vector}, ptr %made')}")
+    return _define(module, symbol, vector, 2, "#7", body.lines)
 
 
 def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any], lanes: int = 1) -> str:

@@ -201,19 +201,26 @@ class Function:
         """The kernels' machine code."""
         return "\n".join(kernel.assembly(v.kernel) for _, v in self.variants())
 
-    def explain(self) -> str:
-        """What the compiler did, per kernel: nodes after each pass, and every rewrite with its rule."""
-        lines = []
-        for what, variant in self.variants():
-            lines.append(f"{what} for ({', '.join(f'{n.name}: {n.type}' for n in variant.typed.inputs)})")
-            for step in variant.steps:
-                lines.append(f"  {step.name}: {len(Graph(step.outputs))} nodes")
-                lines += [f"    {rewrite}" for rewrite in step.rewrites]
-            lines.append(
-                f"  schedule: {len(variant.program.steps)} steps, "
-                f"{sum(b.role == 'temporary' for b in variant.program.temporaries)} temporary arrays"
-            )
-        return "\n".join(lines)
+    def explain(self, topic: str = "passes") -> str:
+        """What the compiler did, per kernel.
+
+        Args:
+            topic: "passes": nodes after each pass, every rewrite with its rule, and the schedule in short; "schedule":
+                the loops that run, what they compute, where values are kept, and what a call costs in bytes moved,
+                operations and memory, in numbers for the sizes that the kernel was last prepared for.
+
+        Raises:
+            ValueError: for another topic.
+
+        >>> import symgraph as sg
+        >>> x = sg.placeholder("x", shape=("n",), dtype="float64")
+        >>> print(sg.compile(x * x + 1).explain("schedule"))
+        value for (x: float64(n,))
+        ...
+        """
+        from compiler.explain import explain
+
+        return explain(self, topic)
 
     def to_dot(self, stage: str = "before", verbose: bool = False) -> str:
         """The graph as DOT text.

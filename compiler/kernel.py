@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from compiler import machine, runtime
+from compiler import far, machine, runtime
 from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import emit, needed_sizes
 from compiler.program import Buffer, Product, Program
 from symgraph.dims import Size
+
+QUICK_FROM = 2000
+"""Statements from which LLVM translates them without looking for the best registers and order: its time for that grows
+faster than the function, and long chains of operations gain little by it."""
 
 compilations = 0
 """How many kernels this process has made, be it from object code on disk."""
@@ -20,10 +24,11 @@ compilations = 0
 
 @dataclass(eq=False)
 class Kernel:
-    """Machine code, the sizes that it takes, and what it was made of."""
+    """Machine code, the sizes that it takes, what it was made of, and whether LLVM took its time for it."""
 
     sizes: list[Size]
     llvm_ir: str = field(repr=False)
+    quick: bool
     code: machine.Code = field(repr=False)
 
     @property
@@ -64,11 +69,12 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     symbols = {**library, **pool}
     with machine.lock:
         text = emit(program, "core", sizes, bool(library)) + entry(program, "core")
-        code = machine.load(text, symbols)
+        quick = program.statements > QUICK_FROM
+        code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
         compilations += 1
-    return Kernel(sizes, text, code)
+    return Kernel(sizes, text, quick, code)
 
 
 def assembly(kernel: Kernel) -> str:
     """The kernel's machine code as text."""
-    return machine.assembly(kernel.llvm_ir)
+    return machine.assembly(kernel.llvm_ir, quick=kernel.quick)

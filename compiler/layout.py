@@ -7,6 +7,7 @@ under a reshape that merges axes, under a matrix product, at an output that is a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -56,20 +57,23 @@ def total(addresses: Sequence[Address]) -> Address:
     return Address(constant, tuple((v, s) for v, s in terms.items() if s != 0))
 
 
-def strides(shape: Shape) -> list[Size]:
+@lru_cache(maxsize=1024)
+def strides(shape: Shape) -> tuple[Size, ...]:
     """Steps of a C-ordered array, in elements."""
     steps: list[Size] = []
     step: Size = 1
     for size in reversed(shape):
         steps.append(step)
         step = step * size
-    return steps[::-1]
+    return tuple(steps[::-1])
 
 
 def linear(shape: Shape, index: Index) -> Address:
     """The element's number in C order."""
     if not shape:
         return ZERO
+    if len(shape) == 1:
+        return index[0] if shape[0] != 1 else ZERO
     return total([affine(i, step, 0) for i, step, size in zip(index, strides(shape), shape, strict=True) if size != 1])
 
 

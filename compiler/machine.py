@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 import symgraph
 from compiler import cache as disk
 
-PIPELINE = 2
+PIPELINE = 3
 """The version of what is done to a module; another one makes kernels on disk unknown."""
 
 _LIBRARIES = 32
@@ -77,8 +77,7 @@ def _compiled(text: str, quick: bool, emit: str) -> Any:
         target = _target(quick)
         module.triple = target.triple
         module.data_layout = str(target.target_data)
-        if not quick:
-            _optimise(module, target)
+        _optimise(module, target)
         return getattr(target, emit)(module)
 
 
@@ -87,7 +86,7 @@ def compile_object(text: str, *, quick: bool = False) -> bytes:
 
     Args:
         text: LLVM IR.
-        quick: do not optimise; for huge functions without loops.
+        quick: translate instruction by instruction, several times as quick, into code that takes up to twice as long.
 
     Returns:
         bytes: object code for this machine.
@@ -185,7 +184,7 @@ def load(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = F
     Args:
         text: LLVM IR. It may use the functions of the C library and of the library for mathematics.
         symbols: the addresses of other functions that it uses. They are no part of what is kept on disk.
-        quick: do not optimise; for huge functions without loops.
+        quick: translate instruction by instruction, several times as quick, into code that takes up to twice as long.
 
     Raises:
         RuntimeError: the text is no valid LLVM IR, or it uses a function that is not there.

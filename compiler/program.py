@@ -301,6 +301,12 @@ class Program:
     errors: list[tuple[type[Exception], str]]
 
     @cached_property
+    def statements(self) -> int:
+        """How many statements there are."""
+        regions = [step for step in self.steps if isinstance(step, Region)]
+        return sum(isinstance(s, Primitive | Load | Store) for r in regions for s in walk(r.items))
+
+    @cached_property
     def work(self) -> Size:
         """About how many picoseconds a call takes, on one thread."""
         total: Size = 0
@@ -385,10 +391,15 @@ class Recorder:
 
     def __init__(self, errors: list[tuple[type[Exception], str]]) -> None:
         self.errors = errors
-        self.place = ""  # the user's line, as the end of messages
+        self.node: Expr | None = None  # what is recorded
         self.body: list[Item] = []
         self._count = 0
         self._known: dict[Any, S] = {}
+
+    def place(self) -> str:
+        """The user's line, as the end of messages."""
+        origin = None if self.node is None else self.node.origin
+        return "" if origin is None else f"\n  at {origin.file}:{origin.line}: {origin.text}"
 
     def new(self) -> int:
         """The number of the next statement."""
@@ -437,7 +448,7 @@ class Recorder:
 
     def require(self, condition: S, kind: type[Exception], text: str) -> None:
         """Where the condition does not hold, the call fails with this error."""
-        self.errors.append((kind, text + self.place))
+        self.errors.append((kind, text + self.place()))
         self.body.append(Check(condition.number, len(self.errors)))
 
     def position(self, address: Address) -> S:

@@ -74,10 +74,12 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
     sizes = _declared_sizes(inputs, arguments)
     order = toposort(outputs)
     replace: dict[Expr, Expr] = {}
-    for node in dict.fromkeys((*inputs, *[n for n in order if n.op is ar.placeholder])):
-        given = arguments[node.name or ""]
-        shape = _argument_shape(node, given, sizes)
-        replace[node] = typed_placeholder(node.name or "", ArrayType(given.dtype, shape, given.weak))
+    with origin.derived_from() as derived:
+        for node in dict.fromkeys((*inputs, *[n for n in order if n.op is ar.placeholder])):
+            given = arguments[node.name or ""]
+            shape = _argument_shape(node, given, sizes)
+            derived.follow(node.marks)
+            replace[node] = typed_placeholder(node.name or "", ArrayType(given.dtype, shape, given.weak))
     graph = Graph(rebuild(outputs, replace, lambda size: dims.substitute(size, sizes), order))
     new_inputs = [replace[n] for n in inputs]
     found = _requirements(graph)
@@ -87,13 +89,12 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
         merged = _merge(found)  # those of the rounds before hold in this graph by its very sizes
         if not merged:
             break
-        again = {
-            old: typed_placeholder(
-                old.name or "",
-                ArrayType(old.type.dtype, tuple(dims.substitute(s, merged) for s in _shape(old)), old.type.weak),
-            )
-            for old in dict.fromkeys((*new_inputs, *[n for n in graph.order if n.op is ar.placeholder]))
-        }
+        again: dict[Expr, Expr] = {}
+        with origin.derived_from() as derived:
+            for old in dict.fromkeys((*new_inputs, *[n for n in graph.order if n.op is ar.placeholder])):
+                shape = tuple(dims.substitute(s, merged) for s in _shape(old))
+                derived.follow(old.marks)
+                again[old] = typed_placeholder(old.name or "", ArrayType(old.type.dtype, shape, old.type.weak))
 
         def rule(size: Size, merged: dict[str, Size] = merged) -> Size:
             return dims.substitute(size, merged)

@@ -34,11 +34,13 @@ class Variant:
         steps: what each pass did.
         program: the loops.
         kernel: machine code.
+        latest: the sizes that it was last prepared for, by name; None before the first call.
     """
 
     def __init__(self, typed: Typed, steps: list[Step], program: Program, built: kernel.Kernel, outputs: list[Expr]):
         self.typed, self.steps, self.program, self.kernel = typed, steps, program, built
         self.sizes = built.sizes
+        self.latest: dict[str, int] | None = None
         self._handed = _handed_out(outputs)
         arrays = [base for base, code, _ in self._handed if code == at.NEW]
         self._arrays = len(arrays)
@@ -50,8 +52,18 @@ class Variant:
         """The first requirement that these sizes do not meet."""
         return next((r for r in self.typed.requirements if not r.holds(sizes)), None)
 
+    @property
+    def copied(self) -> Size:
+        """The bytes of results that are copies of others, for results never share memory."""
+        total: Size = 0
+        for base, code, shape in self._handed:
+            if code == at.COPY and base.type.dtype is not None:
+                total = total + dims.product(shape) * base.type.dtype.itemsize
+        return total
+
     def bind(self, sizes: Mapping[str, int]) -> Bound:
         """The kernel for arguments of these sizes."""
+        self.latest = dict(sizes)
 
         def exact(shape: tuple[Size, ...]) -> tuple[int, ...]:
             return tuple(dims.evaluate(s, sizes) for s in shape)

@@ -559,8 +559,10 @@ _PRECEDENCE = {
 _ATOM = 20
 
 
-def format_expr(root: Expr, limit: int = 400) -> str:
-    """The formula in Python's notation; parts beyond about `limit` characters are left out as "..."."""
+def format_expr(root: Expr, limit: int = 400, names: Mapping[Expr, str] | None = None) -> str:
+    """The formula in Python's notation; parts beyond about `limit` characters are left out as "..."; what has a name
+    among `names` stands there by it."""
+    names = names or {}
     # The size of a formula is that of its tree, which may be exponential in its graph: stop opening nodes when the
     # text is long enough. Built bottom-up over the nodes opened, breadth first.
     opened: dict[Expr, None] = {root: None}
@@ -569,7 +571,7 @@ def format_expr(root: Expr, limit: int = 400) -> str:
     while frontier and budget > 0:
         following: list[Expr] = []
         for node in frontier:
-            for arg in node.args:
+            for arg in node.args if node is root or node not in names else ():
                 if arg not in opened and budget > 0:
                     opened[arg] = None
                     following.append(arg)
@@ -577,7 +579,8 @@ def format_expr(root: Expr, limit: int = 400) -> str:
         frontier = following
     texts: dict[Expr, tuple[str, int]] = {}
     for node in toposort_within(root, opened):
-        text, level = _format_node(node, texts)
+        named = node in names and node is not root
+        text, level = (names[node], _ATOM) if named else _format_node(node, texts)
         texts[node] = (text, level) if len(text) <= limit else ("...", _ATOM)
     text = texts[root][0]
     return text if text != "..." else f"{root.op.name}(...)"

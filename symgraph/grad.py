@@ -92,6 +92,45 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
     return [bars[t] if t in bars else _zeros(t) for t in wrt]
 
 
+@collection_paused()
+def slope(outputs: Sequence[Expr], x: Expr) -> Expr | None:
+    """The derivative of the sum of elementwise functions of one symbol, by one forward walk.
+
+    An elementwise rule gives the cotangent of an argument as the partial derivative times the cotangent of the result;
+    element by element the same product carries a tangent forward. A value and its tangent are then used close to each
+    other, where the backward walk would come back to all values at the end.
+
+    Returns:
+        Expr | None: None where an output depends on something else, or on more than the same element of `x`.
+
+    Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 3 (forward mode).
+    """
+    tangents: dict[Expr, Expr] = {x: as_expr(ar.full_like(x, fill=1))}
+    with origin.derived_from() as derived:
+        for node in toposort(outputs):
+            if node is x or (node.op is ar.constant and not node.type.shape):
+                continue
+            if node.op.kind != "elementwise" or node.op is ew.cast:
+                return None
+            derived.follow(node.marks)
+            params, total = node.params, None
+            for i, arg in enumerate(node.args):
+                if arg in tangents:
+                    part = node.op.vjp(i, tangents[arg], node, node.args, params)
+                    if part is not None:
+                        part = _without_ones(part)
+                        total = part if total is None else ew.add(total, part)
+            if total is not None:
+                tangents[node] = as_expr(total)
+    found = [tangents[o] for o in outputs if o in tangents]
+    if not found:
+        return None
+    total = found[0]
+    for part in found[1:]:
+        total = as_expr(ew.add(total, part))
+    return _fitted(total, x)
+
+
 def _collected(contributions: Sequence[Expr], node: Expr) -> Expr:
     """The sum of cotangents in the shape of `node`: broadcasting is undone here, once, and nowhere else."""
     if len(contributions) == 1:

@@ -254,3 +254,11 @@ def test_unknown_shapes() -> None:
     assert isinstance((x + y).type.shape, Opaque) and (x + y).type.shape == (y * x).type.shape != x.type.shape
     assert np.sum(x).type.shape == ()
     assert [format_shape(s) for s in ((), (3,), (3, 4), x.type.shape)] == ["()", "(3,)", "(3, 4)", "(?)"]
+
+
+def test_typed_placeholders_keep_the_users_line() -> None:
+    x, y = sg.placeholder("lined", shape=("n", 10)), sg.placeholder("ruled", shape=("m", 10))
+    function = sg.compile(x + y)
+    function(lined=np.ones((3, 10)), ruled=np.ones((3, 10)))
+    for node in function.variants()[0][1].typed.inputs:
+        assert node.origin is not None and node.origin.file == __file__

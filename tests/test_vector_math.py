@@ -12,7 +12,7 @@ import pytest
 
 import symgraph as sg
 from benchmarks import coefficients
-from benchmarks.accuracy import BINARY, CASES, calling_libm, compiled, errors, exact_values, samples
+from benchmarks.accuracy import BINARY, CASES, calling_libm, compiled, errors, exact_values, samples, sizes
 from compiler import vector_math
 from compiler.program import Const, Primitive
 from compiler.vector_math import tables
@@ -25,7 +25,7 @@ inf, nan = np.inf, np.nan
 
 
 def test_every_function_is_measured() -> None:
-    assert set(CASES) == set(vector_math.FUNCTIONS)
+    assert set(CASES) == {*vector_math.FUNCTIONS, "sqrt", "sigmoid", "softplus", "logaddexp", "logaddexp2"}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -33,7 +33,8 @@ def test_every_function_is_measured() -> None:
 def test_error(name: str, dtype: str) -> None:
     arguments = samples(name, dtype, 150, seed=7)
     with np.errstate(all="ignore"):
-        found = errors(run(name, dtype)(*arguments), exact_values(name, arguments))
+        exact = exact_values(name, arguments)
+        found = errors(run(name, dtype)(*arguments), exact, sizes(name, arguments, exact))
     worst = int(np.argmax(found))
     assert found[worst] <= CASES[name].ulp, f"{found[worst]} ulp at {[a[worst] for a in arguments]}"
 
@@ -50,6 +51,9 @@ def test_errors_are_counted_in_units_of_the_last_place() -> None:
 
 ODD = ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p", "erf", "cbrt")
 SPECIAL: dict[str, list[tuple[float, float]]] = {
+    "sqrt": [(0.0, 0.0), (-0.0, -0.0), (4, 2), (inf, inf), (-1, nan), (-inf, nan)],
+    "sigmoid": [(0.0, 0.5), (-0.0, 0.5), (inf, 1), (-inf, 0), (1000, 1), (-1000, 0)],
+    "softplus": [(inf, inf), (-inf, 0), (1000, 1000), (-1000, 0), (1e30, 1e30)],
     "exp": [(0.0, 1), (-0.0, 1), (inf, inf), (-inf, 0), (1000, inf), (-1000, 0)],
     "exp2": [(0.0, 1), (-0.0, 1), (inf, inf), (-inf, 0), (10, 1024), (-3, 0.125), (2000, inf), (-2000, 0)],
     "expm1": [(inf, inf), (-inf, -1), (1000, inf), (-1000, -1)],
@@ -96,7 +100,9 @@ def test_special_values(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["sin", "cos", "tan", "asin", "acos", "atan", "exp", "log", "cbrt"])
+@pytest.mark.parametrize(
+    "name", ["sin", "cos", "tan", "asin", "acos", "atan", "exp", "log", "cbrt", "sqrt", "softplus"]
+)
 def test_subnormal_numbers(name: str, dtype: str) -> None:
     steps = np.array([1, 2, 3, 5, 1000, 2**20 + 1], np.int64) * float(np.finfo(dtype).smallest_subnormal)
     arguments = steps.astype(dtype)
@@ -104,10 +110,11 @@ def test_subnormal_numbers(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "low", "high"), [("float64", -745.2, -707.0), ("float32", -104.0, -86.0)])
-def test_exp_underflows_gradually(dtype: str, low: float, high: float) -> None:
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "softplus"])
+def test_exponentials_underflow_gradually(name: str, dtype: str, low: float, high: float) -> None:
     arguments = np.linspace(low, high, 400).astype(dtype)
-    found = run("exp", dtype)(arguments)
-    assert errors(found, exact_values("exp", [arguments])).max() <= 2.0
+    found = run(name, dtype)(arguments)
+    assert errors(found, exact_values(name, [arguments])).max() <= 2.0
     assert 0 < np.count_nonzero((found > 0) & (found < np.finfo(dtype).tiny)) < 400
 
 
@@ -126,8 +133,18 @@ def test_special_pairs(name: str, dtype: str) -> None:
     for ours, theirs in zip(*kinds, strict=True):
         assert not np.any(ours != theirs), [(a, b) for a, b, bad in zip(x, y, ours != theirs, strict=True) if bad]
     finite = np.isfinite(wanted)
-    steps = abs(np.nextafter(wanted[finite], np.zeros(1, dtype)) - wanted[finite])
+    largest_part = abs(wanted[finite])
+    if CASES[name].part is not None:
+        larger = np.maximum(x, y)[finite]
+        largest_part = np.maximum(largest_part, np.maximum(abs(larger), abs(wanted[finite] - larger)))
+    steps = abs(np.nextafter(largest_part, np.zeros(1, dtype)) - largest_part)
     assert np.all(abs(found[finite] - wanted[finite]) <= CASES[name].ulp * steps)
+
+
+@pytest.mark.parametrize(("dtype", "low"), [("float64", 2.3190468138462996e-17), ("float32", -1.9046542e-09)])
+def test_the_logarithm_of_two_halves_keeps_its_digits(dtype: str, low: float) -> None:
+    half = np.full(3, -np.log(np.longdouble(2)), dtype)
+    np.testing.assert_allclose(run("logaddexp", dtype)(half, half), np.full(3, low), rtol=1e-6)
 
 
 def test_whole_powers_are_exact() -> None:
@@ -225,7 +242,7 @@ def test_no_operation_is_left_to_the_machine() -> None:
     }
     for name, function in vector_math.FUNCTIONS.items():
         for far in (False, True)[: 1 + (function.far is not None)]:
-            for dtype in DTYPES:
+            for dtype in DTYPES[: 1 if far else None]:
                 body = vector_math.record(name, np.dtype(dtype), 2 if name in BINARY else 1, far).body
                 assert all(isinstance(s, Const) or (isinstance(s, Primitive) and s.name in exact) for s in body)
 
@@ -248,7 +265,7 @@ def packed(text: str, letter: str) -> int:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "sqrt"])
 def test_loops_compute_several_elements_at_once(name: str, dtype: str) -> None:
     symbols = [sg.placeholder(n, shape=("n",), dtype=dtype) for n in ("x", "y")[: 2 if name in BINARY else 1]]
     function = sg.compile(REGISTRY[CASES[name].row](*symbols))

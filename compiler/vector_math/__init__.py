@@ -19,8 +19,8 @@ from compiler.vector_math import error, exponential, hyperbolic, inverse, logari
 class Function(NamedTuple):
     """An elementary function: `rule(m, x, ...)` for one element.
 
-    Where arguments above `limit` (by dtype) would cost all others time, `far` computes them; `rule` holds up to
-    `limit`.
+    Where arguments above `limit` (by dtype) would cost all others time, `far` computes them, in float64; `rule` holds
+    up to `limit`.
     """
 
     rule: Callable[..., S]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,15 +71,3 @@ def two_sum(a: S, b: S) -> tuple[S, S]:
     total = a + b
     back = total - a
     return total, (a - (total - back)) + (b - back)
-
-
-def double_rule(rule: Callable[..., S]) -> Callable[..., S]:
-    """A float32 function from a float64 one: computed in float64, rounded at the end."""
-
-    def widened(m: Recorder, *args: S) -> S:
-        if args[0].bits == 64:
-            return rule(m, *args)
-        return m.cast(rule(m, *(m.cast(a, FLOAT64) for a in args)), FLOAT32)
-
-    widened.__doc__ = rule.__doc__
-    return widened

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from compiler.program import Recorder, S
 from compiler.vector_math import tables as t
-from compiler.vector_math.common import double_rule, format_of, polynomial
+from compiler.vector_math.common import format_of, polynomial
 from compiler.vector_math.exponential import LOG2E, power_of_two
 from compiler.vector_math.hyperbolic import scaled_expm1
 
 ERF_TOP = {64: 6.0, 32: 4.0}
-ERFC_TOP = 27.5
+ERFC_TOP = {64: 27.5, 32: 10.1}
 SHIFT = 4.0
 
 
@@ -31,9 +31,11 @@ def erf(m: Recorder, x: S) -> S:
     return m.copysign(scaled_expm1(m, y, 0, low=low), x)
 
 
-def _erfc(m: Recorder, x: S) -> S:
-    size = m.fabs(x)
-    size = m.select(size > ERFC_TOP, m.const(ERFC_TOP, x), size)
+def erfc(m: Recorder, x: S) -> S:
+    """1 - erf(x), below 4 ulp also where it is tiny."""
+    wide = x.bits == 64
+    size, top = m.fabs(x), ERFC_TOP[x.bits]
+    size = m.select(size > top, m.const(top, x), size)
     above, below, one, zero = size + SHIFT, size - SHIFT, m.const(1, x), m.const(0, x)
     ratio = below / above
     # what the sum and the difference lose to rounding shifts the argument; this counts where p still grows, below 1,
@@ -41,20 +43,14 @@ def _erfc(m: Recorder, x: S) -> S:
     shift = (size - (below + SHIFT)) - ratio * (size - (above - SHIFT))
     near = m.select(size < 1.0, one - size, zero)
     shift = shift * (near * near * near * 0.435)
-    p = polynomial(m, ratio, t.ERFC) / m.fma(size, m.const(2, x), one)
+    p = polynomial(m, ratio, t.ERFC if wide else t.ERFC_32) / m.fma(size, m.const(2, x), one)
     square = size * size
     lost = m.fma(size, size, -square)
     form = format_of(x)
     rounder = form.rounder + 2 * form.bias
     shifted = m.fma(square, m.const(-LOG2E, x), m.const(rounder, x))
     n = shifted - rounder
-    high, low = t.LN2
+    high, low = t.LN2 if wide else t.LN2_32
     r = m.fma(n, m.const(-high, x), -square) + m.fma(n, m.const(-low, x), shift - lost)
-    y = power_of_two(m, shifted, p * polynomial(m, r, (1.0, 1.0, 0.5, *t.EXP)))
+    y = power_of_two(m, shifted, p * (m.fma(r * r, polynomial(m, r, (0.5, *(t.EXP if wide else t.EXP_32))), r) + 1.0))
     return m.select(x < 0.0, m.const(2, x) - y, y)
-
-
-def erfc(m: Recorder, x: S) -> S:
-    """1 - erf(x), below 4 ulp also where it is tiny."""
-    result: S = double_rule(_erfc)(m, x)
-    return result

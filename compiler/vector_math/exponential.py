@@ -40,7 +40,8 @@ def exp(m: Recorder, x: S) -> S:
     n = shifted - rounder
     high, low = t.LN2 if wide else t.LN2_32
     r = m.fma(n, m.const(-low, x), m.fma(n, m.const(-high, x), x))
-    p = polynomial(m, r, (1.0, 1.0, 0.5, *(t.EXP if wide else t.EXP_32)))
+    # the sum ends with its largest terms, so that little but the last rounding counts
+    p = m.fma(r * r, polynomial(m, r, (0.5, *(t.EXP if wide else t.EXP_32))), r) + 1.0
     return power_of_two(m, shifted, p)
 
 
@@ -51,5 +52,5 @@ def exp2(m: Recorder, x: S) -> S:
     rounder = f.rounder + 2 * f.bias
     shifted = x + rounder
     r = x - (shifted - rounder)
-    p = polynomial(m, r, (1.0, *(t.EXP2 if x.bits == 64 else t.EXP2_32)))
+    p = m.fma(r, polynomial(m, r, t.EXP2 if x.bits == 64 else t.EXP2_32), m.const(1, x))
     return power_of_two(m, shifted, p)

@@ -71,7 +71,7 @@ def tanh(m: Recorder, x: S) -> S:
     small E, where 1 / (E + 2) is nearly (1 - q)**2 / 2 for the quotient q."""
     size = m.fabs(x)
     top = 22.0 if x.bits == 64 else 10.0
-    e = scaled_expm1(m, m.select(size > top, m.const(2 * top, x), size * 2.0), 0, exact=True)
+    e = scaled_expm1(m, m.select(size > top, m.const(2 * top, x), size * 2.0), 0, exact=x.bits == 64)
     d = e + 2.0
     q = e / d
     rest = m.const(1, x) - q

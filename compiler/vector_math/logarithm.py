@@ -71,7 +71,7 @@ def log1p(m: Recorder, x: S) -> S:
     """log(1 + x), below 1 ulp: what u = 1 + x loses to rounding comes back as a first-order term."""
     form, one = format_of(x), m.const(1, x)
     u = x + 1.0
-    lost = m.select(x < 1.0, x - (u - 1.0), one - (u - x))
+    lost = x - (u - 1.0)  # exact, but for x so large that it does not matter
     k, f, word = reduce(m, u, subnormal=False)
     # 2**(1 - k), which is 0 for the largest exponent, where nothing is lost that matters
     down = m.bitcast(m.const((2 * form.bias + 1) << form.fraction, word) - (word & _exponent(form)), form.dtype)
@@ -87,27 +87,27 @@ def _exponent(form: Format) -> int:
     return ((form.sign >> form.fraction) * 2 - 1) << form.fraction
 
 
-def _scaled(m: Recorder, x: S, scale: tuple[float, float], exponent: tuple[float, float]) -> S:
-    """exponent * k + scale * log(1 + f), each factor in two parts, the sum rounded nearly once."""
+def _scaled(m: Recorder, x: S, scale: tuple[float, float]) -> tuple[S, S, S]:
+    """(k, f, the rest), where scale * log(1 + f) is the rest and the first part of the scale times f."""
     k, f, _ = reduce(m, x)
-    half = f * 0.5
-    square = half * f
-    high = f - square
-    low = (f - high - square) - m.fma(half, f, -square) + tail(m, f, square)
-    p = high * scale[0]
-    rest = m.fma(low, m.const(scale[0], x), m.fma(high, m.const(scale[1], x), m.fma(high, m.const(scale[0], x), -p)))
-    whole = k * exponent[0]
-    total = whole + p
-    return special(m, x, total + (m.fma(k, m.const(exponent[1], x), (whole - total) + p) + rest))
+    square = f * f * 0.5
+    small = (square - tail(m, f, square)) * -scale[0]
+    return k, f, m.fma(f, m.const(scale[1], x), small)
 
 
 def log2(m: Recorder, x: S) -> S:
-    """The logarithm to base 2, below 1 ulp; exact for powers of two."""
-    return _scaled(m, x, t.LOG2E if x.bits == 64 else t.LOG2E_32, (1.0, 0.0))
+    """The logarithm to base 2, below 2 ulp; exact for powers of two."""
+    scale = t.LOG2E if x.bits == 64 else t.LOG2E_32
+    k, f, rest = _scaled(m, x, scale)
+    return special(m, x, m.fma(f, m.const(scale[0], x), k + rest))
 
 
 def log10(m: Recorder, x: S) -> S:
-    """The logarithm to base 10, below 1 ulp."""
-    if x.bits == 64:
-        return _scaled(m, x, t.LOG10E, t.LOG10_2)
-    return _scaled(m, x, t.LOG10E_32, t.LOG10_2_32)
+    """The logarithm to base 10, below 1 ulp, so that powers of ten have whole ones."""
+    wide = x.bits == 64
+    scale, (unit, low) = (t.LOG10E, t.LOG10_2) if wide else (t.LOG10E_32, t.LOG10_2_32)
+    k, f, rest = _scaled(m, x, scale)
+    whole = k * unit  # exact
+    total = m.fma(f, m.const(scale[0], x), whole)
+    lost = m.fma(f, m.const(scale[0], x), whole - total)
+    return special(m, x, total + (lost + m.fma(k, m.const(low, x), rest)))

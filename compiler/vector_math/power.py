@@ -11,7 +11,7 @@ import math
 
 from compiler.program import Recorder, S
 from compiler.vector_math import logarithm, tables as t
-from compiler.vector_math.common import DOUBLE, FLOAT32, FLOAT64, bits, clamp, double_rule, polynomial
+from compiler.vector_math.common import DOUBLE, FLOAT32, FLOAT64, bits, clamp, format_of, polynomial
 from compiler.vector_math.exponential import LOG2E, power_of_two
 
 LARGE = 760.0
@@ -24,7 +24,7 @@ def _log(m: Recorder, x: S) -> tuple[S, S]:
     d = f + 2.0
     inverse = m.const(1, x) / d
     s = f * inverse
-    s_low = (m.fma(-s, d, f) - s * (f - (d - 2.0))) * inverse
+    s_low = m.fma(-s, f - (d - 2.0), m.fma(-s, d, f)) * inverse
     z = s * s
     z_low = m.fma(s + s, s_low, m.fma(s, s, -z))
     # log(1 + f) = 2 s + s (2/3 z + z**2 q(z)): the first two terms in two parts
@@ -64,60 +64,71 @@ def _exp(m: Recorder, x: S, low: S) -> S:
     return power_of_two(m, shifted, large + (((one - large) + r) + small))
 
 
-def _pow(m: Recorder, x: S, y: S, precise: bool) -> S:
-    size = m.fabs(x)
-    if precise:
-        high, low = _log(m, size)
-        high = logarithm.special(m, size, high)
-        exponent = y * high
-        result = _exp(m, exponent, m.fma(y, high, -exponent) + y * low)
-    else:
-        result = _exp(m, y * logarithm.log(m, size), m.const(0, x))
+def _narrow_pow(m: Recorder, size: S, y: S) -> S:
+    """size**y of float32, by 2**(y log2(size)) in float64, where no float32 is subnormal and short polynomials do."""
+    k, f, _ = logarithm.reduce(m, m.cast(size, FLOAT64), subnormal=False)
+    exponent = m.fma(f, polynomial(m, f, t.POW_LOG2), k) * m.cast(y, FLOAT64)
+    exponent = clamp(m, exponent, -200.0, 200.0)
+    shifted = exponent + (DOUBLE.rounder + DOUBLE.bias)
+    r = exponent - (shifted - (DOUBLE.rounder + DOUBLE.bias))
+    scale = m.bitcast(m.shl(bits(m, shifted), DOUBLE.fraction), FLOAT64)
+    result = m.cast(polynomial(m, r, t.POW_EXP2) * scale, FLOAT32)
+    # 0 and infinity, whose logarithms are none of the numbers above
+    infinite, zero = m.const(math.inf, y), m.const(0, y)
+    falls = y < 0.0
+    result = m.select(size.eq(math.inf), m.select(falls, zero, infinite), result)
+    result = m.select(size.eq(0.0), m.select(falls, infinite, zero), result)
+    return m.select(size.ne(size) | y.ne(y), size + y, result)
+
+
+def _wide_pow(m: Recorder, size: S, y: S) -> S:
+    """size**y of float64."""
+    high, low = _log(m, size)
+    high = logarithm.special(m, size, high)
+    exponent = y * high
+    return _exp(m, exponent, m.fma(y, high, -exponent) + y * low)
+
+
+def pow(m: Recorder, x: S, y: S) -> S:  # noqa: A001
+    """x**y, below 1 ulp."""
+    f, size = format_of(x), m.fabs(x)
+    result = _wide_pow(m, size, y) if x.bits == 64 else _narrow_pow(m, size, y)
     integer = m.rint(y).eq(y)
     half = y * 0.5
     odd = integer & m.rint(half).ne(half)
-    sign = m.select(odd, bits(m, x) & DOUBLE.sign, m.const(0, DOUBLE.integer))
-    result = m.bitcast(bits(m, result) ^ sign, FLOAT64)
+    sign = m.select(odd, bits(m, x) & f.sign, m.const(0, f.integer))
+    result = m.bitcast(bits(m, result) ^ sign, f.dtype)
     finite_negative = (x < 0.0) & (x > -math.inf)
     result = m.select(finite_negative & ~integer, m.const(math.nan, x), result)
     one = y.eq(0.0) | x.eq(1.0) | (size.eq(1.0) & m.fabs(y).eq(math.inf))
     return m.select(one, m.const(1, x), result)
 
 
-def pow(m: Recorder, x: S, y: S) -> S:  # noqa: A001
-    """x**y, below 1 ulp."""
-    if x.bits == 64:
-        return _pow(m, x, y, precise=True)
-    return m.cast(_pow(m, m.cast(x, FLOAT64), m.cast(y, FLOAT64), precise=False), FLOAT32)
-
-
-def _cbrt(m: Recorder, x: S) -> S:
-    size = m.fabs(x)
-    small = size < 2.0**-1022
-    word = bits(m, m.select(small, size * 2.0**54, size))
-    # |x| = 2**(3 third - 1023) v with 1 <= v < 8, and 1023 = 3 * 341; the biased exponent e is divided as a float:
-    # (e - 1) / 3 rounded to nearest is e / 3 rounded down
-    e = m.bitcast(m.shr(word, 52) | (0x433 << 52), FLOAT64) - 2.0**52
-    offset = DOUBLE.rounder + (1023 - 341)
-    shifted = m.fma(e, m.const(1 / 3, x), m.const(-1 / 3, x)) + offset
+def cbrt(m: Recorder, x: S) -> S:
+    """The cube root, below 1 ulp."""
+    form, size = format_of(x), m.fabs(x)
+    wide = x.bits == 64
+    # a multiple of 3 by which subnormal numbers become normal
+    up = 54 if wide else 24
+    small = size < 2.0 ** (1 - form.bias)
+    word = bits(m, m.select(small, size * 2.0**up, size))
+    # |x| = 2**(3 third - bias - more) v with 1 <= v < 8, and 3 divides bias + more; the biased exponent e is divided
+    # as a float: (e + more - 1) / 3 rounded to nearest is (e + more) / 3 rounded down
+    more = -form.bias % 3
+    e = m.bitcast(m.shr(word, form.fraction) | ((form.bias + form.fraction) << form.fraction), form.dtype)
+    e = e - 2.0**form.fraction
+    offset = form.rounder + (form.bias - (form.bias + more) // 3)
+    shifted = m.fma(e, m.const(1 / 3, x), m.const((more - 1) / 3, x)) + offset
     third = shifted - offset
-    rest = m.fma(third, m.const(-3, x), e) + (DOUBLE.rounder + 1023)
-    v = m.bitcast((word & ((1 << 52) - 1)) | m.shl(bits(m, rest), 52), FLOAT64)
+    rest = m.fma(third, m.const(-3, x), e) + (form.rounder + form.bias + more)
+    v = m.bitcast((word & ((1 << form.fraction) - 1)) | m.shl(bits(m, rest), form.fraction), form.dtype)
     r = polynomial(m, v, t.CBRT)
     e = m.fma(-(v * r), r * r, m.const(1, x))
     # (1 - e)**(-1/3)
-    r = m.fma(r * e, polynomial(m, e, (1 / 3, 2 / 9, 14 / 81)), r)
+    r = m.fma(r * e, polynomial(m, e, (1 / 3, 2 / 9, 14 / 81)[: 3 if wide else 2]), r)
     square = r * r
     y = v * square
-    y_square = y * y
-    residual = m.fma(-y_square, y, v) - m.fma(y, y, -y_square) * y
-    y = m.fma(residual, square * (1 / 3), y)
-    scale = m.bitcast(m.shl(bits(m, shifted), 52), FLOAT64)
-    y = m.copysign(y * scale * m.select(small, m.const(2.0**-18, x), m.const(1, x)), x)
+    y = m.fma(m.fma(-(y * y), y, v), square * (1 / 3), y)
+    scale = m.bitcast(m.shl(bits(m, shifted), form.fraction), form.dtype)
+    y = m.copysign(y * scale * m.select(small, m.const(2.0 ** (-up // 3), x), m.const(1, x)), x)
     return m.select((size > 0.0) & (size < math.inf), y, x)
-
-
-def cbrt(m: Recorder, x: S) -> S:
-    """The cube root, below 1 ulp."""
-    result: S = double_rule(_cbrt)(m, x)
-    return result

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from compiler.program import Recorder, S
 from compiler.vector_math import tables as t
-from compiler.vector_math.common import FLOAT32, FLOAT64, bits, format_of, polynomial, two_sum
+from compiler.vector_math.common import FLOAT64, bits, format_of, polynomial, two_sum
 
 LIMIT = {64: 2.0**30, 32: 2.0**16}
 ONE_OVER_PI = 0.3183098861837907
@@ -153,30 +153,19 @@ def _reduced(m: Recorder, x: S, step: int, offset: int) -> tuple[S, S, S]:
     return y + (x - x), (r - y) + rest, shifted
 
 
-def _wide(m: Recorder, x: S) -> S:
-    return m.cast(x, FLOAT64)
-
-
-def _narrow(m: Recorder, y: S, like: S) -> S:
-    return y if like.bits == 64 else m.cast(y, FLOAT32)
-
-
 def far_sin(m: Recorder, x: S) -> S:
-    """The sine above LIMIT."""
-    w = _wide(m, x)
-    r, _, n = _reduced(m, w, 2, 0)
-    return _narrow(m, _sine(m, r, n, w), x)
+    """The sine of a float64 above LIMIT."""
+    r, _, n = _reduced(m, x, 2, 0)
+    return _sine(m, r, n, x)
 
 
 def far_cos(m: Recorder, x: S) -> S:
-    """The cosine above LIMIT."""
-    w = _wide(m, x)
-    r, _, n = _reduced(m, w, 2, 1)
-    return _narrow(m, _sine(m, -r, n, None), x)
+    """The cosine of a float64 above LIMIT."""
+    r, _, n = _reduced(m, x, 2, 1)
+    return _sine(m, -r, n, None)
 
 
 def far_tan(m: Recorder, x: S) -> S:
-    """The tangent above LIMIT."""
-    w = _wide(m, x)
-    r, low, n = _reduced(m, w, 1, 0)
-    return _narrow(m, _tangent(m, r, low, n, w), x)
+    """The tangent of a float64 above LIMIT."""
+    r, low, n = _reduced(m, x, 1, 0)
+    return _tangent(m, r, low, n, x)

@@ -386,6 +386,8 @@ hypot: Op = elementwise(
 # -- exponentials and logarithms ---------------------------------------------------------------------------------------
 
 LN2 = math.log(2.0)
+LN2_LOW, LN2_LOW_32 = 2.3190468138462996e-17, -1.9046542121259336e-09
+"""What log(2) loses when it is rounded to float64, and to float32."""
 LOG2E = math.log2(math.e)
 
 exp: Op = elementwise(
@@ -446,18 +448,26 @@ log1p: Op = elementwise(
 )
 
 
+def _log_of_sum(m: Any, x: Any, y: Any, power: Callable[[Any], Any], ln: float, equal: Any) -> Any:
+    """log(b**x + b**y) to the base b: the larger, and the logarithm of 1 + b**-|x - y|; ``power(x)`` is b**x."""
+    d, lost = _two_sum(x, -y)
+    size = m.fabs(d)
+    small = power(-size)
+    # what the distance lost to rounding comes back to first order
+    lost = m.select(size < math.inf, m.select(d > 0, -lost, lost), m.const(0, x))
+    small = m.fma(small * ln, lost, small)
+    apart = m.select(d > 0, x, y) + m.log1p(small) * (1 / ln)
+    return m.select(x.eq(y), equal, apart)
+
+
 def _logaddexp(m: Any, x: Any, y: Any) -> Any:
-    d = x - y
-    large = m.select(d > 0, x, y)
-    apart = large + m.log1p(m.exp(-m.fabs(d)))
-    return m.select(x.eq(y), x + LN2, m.select(d.ne(d), d, apart))
+    # log(2) in two parts: where x is near -log(2), the second is what remains
+    low = LN2_LOW if x.bits == 64 else LN2_LOW_32
+    return _log_of_sum(m, x, y, m.exp, 1.0, (x + LN2) + low)
 
 
 def _logaddexp2(m: Any, x: Any, y: Any) -> Any:
-    d = x - y
-    large = m.select(d > 0, x, y)
-    apart = large + m.log1p(m.exp2(-m.fabs(d))) * LOG2E
-    return m.select(x.eq(y), x + 1, m.select(d.ne(d), d, apart))
+    return _log_of_sum(m, x, y, m.exp2, LN2, x + 1)
 
 
 logaddexp: Op = elementwise(
@@ -516,7 +526,7 @@ softplus: Op = register(
         impl=_np_softplus,
         grad=(lambda g, out, x: g * expit(x),),
         infer=infer_like(np.exp, name="softplus"),
-        lower=lambda m, x: _logaddexp(m, x, m.const(0.0, x)),
+        lower=lambda m, x: m.select(x > 0, x, m.const(0, x)) + m.log1p(m.exp(-m.fabs(x))),
     )
 )
 
