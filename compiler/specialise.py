@@ -175,7 +175,7 @@ def _requirements(graph: Graph) -> list[Requirement]:
         rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)
         if rule is None:
             continue
-        # Rules read the row, types and parameters, and of indices the values: what was asked once need not be asked again.
+        # Rules read the row, types and parameters, and of indices the values: what was asked once is not asked again.
         asked = node if node.op is ar.take else (node.op, node.type, node.parts, *[a.type for a in node.args])
         if asked in seen:
             continue

@@ -13,7 +13,7 @@ import symgraph as sg
 
 @dataclass(frozen=True)
 class Input:
-    """Axes (a size's name, or a number), a dtype (None: that of the test), and for indices the size that bounds them."""
+    """Axes (a size's name, or a number), a dtype (None: that of the test), and for indices the size above them."""
 
     axes: tuple[str | int, ...]
     dtype: str | None = None
@@ -262,11 +262,21 @@ def short_axes(x: Any) -> Any:
     return np.sum(np.exp(x), axis=1), np.max(x, axis=(1, 2)), np.sum(x, axis=2) / np.sum(x * x, axis=(1, 2))[:, None]
 
 
-@formula(x=Input(("n", "m"), "float64"), y=Input(("n", "m"), "float32"), k=Input(("n",), "int64"), b=Input(("m",), "bool"))
+@formula(
+    x=Input(("n", "m"), "float64"), y=Input(("n", "m"), "float32"), k=Input(("n",), "int64"), b=Input(("m",), "bool")
+)
 def mixed(x: Any, y: Any, k: Any, b: Any) -> Any:
     z = np.where(b, x * y, y) + k[:, None]
     small = y * np.float32(0.5)
-    return z, np.sum(small, axis=1), np.sum(z, axis=0), np.sum(k), np.sum(k[:, None] * b, axis=1), np.any(b), np.max(k * k)
+    return (
+        z,
+        np.sum(small, axis=1),
+        np.sum(z, axis=0),
+        np.sum(k),
+        np.sum(k[:, None] * b, axis=1),
+        np.any(b),
+        np.max(k * k),
+    )
 
 
 @formula(x=("n", "m"))

@@ -98,7 +98,9 @@ def test_the_printed_source_sums_as_the_kernel_does(name: str, dtype: str, monke
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="this system does not tell the peak of memory")
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="this system does not tell the peak of memory"
+)
 @pytest.mark.parametrize("name", ["softmax", "layer_norm", "logistic_regression"])
 def test_a_call_holds_little_beyond_its_inputs_and_outputs(name: str) -> None:
     output = script(f"""

@@ -29,6 +29,8 @@ from symgraph.expr import toposort
 
 SCHEDULES = int(os.environ.get("SYMGRAPH_SCHEDULES", "40"))
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of empty arrays
+
 SMALL = {"n": 7, "m": 5, "k": 3}
 
 
@@ -75,9 +77,8 @@ def elements(outputs: Sequence[sg.Expr], sizes: Mapping[str, int]) -> int:
     return max(dims.evaluate(dims.product(node.type.shape), sizes) for node in toposort(outputs))
 
 
-def edges(function: Any, axis: str) -> list[int]:
+def edges(variant: Any, axis: str) -> set[int]:
     """Sizes of an axis about which a kernel does something else: vectors, tiles and chunks of one more or less."""
-    variant = function.variants()[0][1]
 
     def at(size: Any, length: int) -> int:
         return dims.evaluate(size, {**SMALL, axis: length})
@@ -85,7 +86,7 @@ def edges(function: Any, axis: str) -> list[int]:
     room = 4096
     while room > 1 and elements(variant.typed.outputs, {**SMALL, axis: room}) > LARGEST // 4:
         room //= 2
-    found = {0, 2, 3, room // 2 * 2 + 1}
+    found = {0, 2, 3, room - 1}
     for region in (s for s in variant.program.steps if isinstance(s, Region)):
         for item in walk(region.items):
             if isinstance(item, Loop) and item.lanes > 1:
@@ -101,7 +102,7 @@ def edges(function: Any, axis: str) -> list[int]:
             low, high = (low, middle) if at(region.chunks, middle) > 1 else (middle, high)
         chunk = at(region.chunk, high)
         found.update((high - 1, high, 2 * chunk - 1, 2 * chunk, 2 * chunk + 1, 4 * high + 1))
-    return sorted(n for n in found if n != 1 and elements(variant.typed.outputs, {**SMALL, axis: n}) <= LARGEST)
+    return {n for n in found if n != 1 and elements(variant.typed.outputs, {**SMALL, axis: n}) <= LARGEST}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -110,9 +111,11 @@ def test_sizes_about_vectors_tiles_and_chunks(name: str, dtype: str) -> None:
     formula = FORMULAS[name]
     outputs = formula.build(dtype)
     function = sg.compile(outputs)
-    function(**formula.data(SMALL, dtype))
     for axis in formula.axes:
-        for length in [*edges(function, axis), *([1] if dtype == "float64" else [])]:
+        for length in (SMALL[axis], 301):  # the second finds the other axes short
+            function(**formula.data({**SMALL, axis: length}, dtype))
+        lengths = set().union(*(edges(variant, axis) for _, variant in function.variants()))
+        for length in [*sorted(lengths), *([1] if dtype == "float64" else [])]:
             sizes = {**SMALL, axis: length}
             data = formula.data(sizes, dtype)
             wanted, error = attempt(lambda: interpret(outputs, data))  # noqa: B023
@@ -137,10 +140,10 @@ def test_the_position_of_the_only_element() -> None:
 
 def layouts(array: np.ndarray) -> dict[str, np.ndarray]:
     """The same values in memory of other kinds."""
-    every_other = np.zeros(tuple(2 * s for s in array.shape), array.dtype)[(slice(None, None, 2),) * array.ndim]
+    every_other = np.zeros(tuple(2 * s for s in array.shape), array.dtype)[(..., *(slice(None, None, 2),) * array.ndim)]
     every_other[...] = array
-    backwards = (slice(None, None, -1),) * array.ndim
-    inside = np.zeros(tuple(s + 2 for s in array.shape), array.dtype)[(slice(1, -1),) * array.ndim]
+    backwards = (..., *(slice(None, None, -1),) * array.ndim)
+    inside = np.zeros(tuple(s + 2 for s in array.shape), array.dtype)[(..., *(slice(1, -1),) * array.ndim)]
     inside[...] = array
     fixed = array.copy()
     fixed.flags.writeable = False
@@ -148,7 +151,7 @@ def layouts(array: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "every other": every_other,
         "reversed": array[backwards].copy()[backwards],
-        "Fortran": np.asfortranarray(array),
+        "Fortran": np.array(array, order="F"),
         "inside": inside,
         "read-only": fixed,
         "unaligned": unaligned,
@@ -185,8 +188,8 @@ def forced(seed: int) -> Iterator[dict[str, Any]]:
         "lower.TILE_BYTES": choose([1, 64, 300, 1000, 5000, 1 << 15, 1 << 20]),
         "lower.WIDEST": choose([1, 8, 16, 64, 1024]),
         "lower.SHORT": choose([0, 1, 3, 5, 32, 200]),
-        "schedule.CHEAP": choose([0, 1, 3, 8, 50, 10_000]),
-        "schedule.CHEAP_ELSEWHERE": choose([0, 1, 3, 8, 24, 100, 10_000]),
+        "schedule.CHEAP": choose([0, 1, 3, 8, 50]),
+        "schedule.CHEAP_ELSEWHERE": choose([0, 1, 3, 8, 24, 100]),
         "schedule.NEST_LIMIT": choose([1, 2, 5, 20, 256]),
         "schedule.STRAIGHT_LIMIT": choose([1, 2, 5, 256]),
         "regions.NEAR": choose([0, 1, 8]),
@@ -227,7 +230,11 @@ def forced(seed: int) -> Iterator[dict[str, Any]]:
 
 
 def sizes_of(chosen: random.Random, formula: Formula) -> dict[str, int]:
-    lengths = {"n": [0, 1, 2, 3, 5, 9, 17, 64, 67, 130], "m": [0, 1, 2, 5, 8, 16, 33, 65], "k": [1, 2, 3, 4, 7, 19]}
+    lengths = {
+        "n": [0, 1, 2, 3, 5, 9, 17, 64, 67, 130, 257, 300],
+        "m": [0, 1, 2, 5, 8, 16, 33, 65],
+        "k": [1, 2, 3, 4, 7, 19],
+    }
     return {axis: chosen.choice(lengths[axis]) for axis in "nmk"}
 
 
@@ -286,7 +293,9 @@ def check_program(program: Program) -> None:
     built = [sg.constant(o) if not isinstance(o, sg.Expr) else o for o in built]
     inputs = list(symbols(program, BASE, "named").values())
     wrt = [p for p, i in zip(inputs, program.inputs, strict=True) if i.dtype.startswith("float")]
-    loss = sum((np.sum(o) for o in built if o.type.dtype is not None and o.type.dtype.kind == "f"), 0.0 * sg.constant(1.0))
+    loss = sum(
+        (np.sum(o) for o in built if o.type.dtype is not None and o.type.dtype.kind == "f"), 0.0 * sg.constant(1.0)
+    )
     gradients = sg.grad(loss, wrt) if wrt else []
     function = sg.compile([*built, *gradients], inputs, fma=False)
     for sizes in (BASE, {"n": 67, "m": 5, "k": 6}, {"n": 6, "m": 40, "k": 3}, {"n": 1, "m": 5, "k": 6}):
