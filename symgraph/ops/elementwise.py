@@ -501,7 +501,10 @@ def _np_softplus(x: Any) -> Any:
 
 def _expit(m: Any, x: Any) -> Any:
     e = m.exp(-m.fabs(x))
-    return m.select(x >= 0, m.const(1, x), e) / (e + 1)
+    d = e + 1
+    quotient = m.select(x >= 0, m.const(1, x), e) / d
+    # what the sum gained by rounding is taken back, by 1 / d to two digits
+    return m.fma(quotient * ((d - 1) - e), m.fma(d, m.const(-0.5, x), m.const(1.46, x)), quotient)
 
 
 expit: Op = register(
