@@ -455,9 +455,8 @@ def _log_of_sum(m: Any, x: Any, y: Any, power: Callable[[Any], Any], ln: float, 
     small = power(-size)
     # what the distance lost to rounding comes back to first order
     lost = m.select(size < math.inf, m.select(d > 0, -lost, lost), m.const(0, x))
-    small = m.fma(small * ln, lost, small)
-    apart = m.select(d > 0, x, y) + m.log1p(small) * (1 / ln)
-    return m.select(x.eq(y), equal, apart)
+    large = m.fma(small, lost, m.select(d > 0, x, y))
+    return m.select(x.eq(y), equal, large + m.log1p(small) * (1 / ln))
 
 
 def _logaddexp(m: Any, x: Any, y: Any) -> Any:
