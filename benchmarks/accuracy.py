@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import platform
 import sys
 import time
@@ -309,9 +310,9 @@ that of the larger part.
 
 The functions are written once, in `compiler/vector_math`, without branches and without tables, and every rounding in
 them is spelled out: results have the same bits whatever the machine, the length of the array, and whether the kernel is
-a loop or a formula over numbers. sin, cos and tan hold up to 2³⁰ (float32: 2¹⁶) that way; a loop that meets a larger
-argument runs again with exact reduction, which takes about 60 ns per element. Powers of
-float32 are computed in float64, with short polynomials.
+a loop or a formula over numbers. sin, cos and tan hold up to 2³⁰ (float32: 2¹⁶) that way; a vector with a larger
+argument computes those again with exact reduction, which takes about 60 ns each. Powers of float32 are computed in
+float64, with short polynomials.
 """
 
 
@@ -323,7 +324,9 @@ def report(names: Sequence[str]) -> str:
         for title, module in (("SciPy", "scipy"), ("numba", "numba"), ("JAX", "jax"))
         if importlib.util.find_spec(module)
     ]
-    machine = f"{processor()}; Python {platform.python_version()}, {', '.join(versions)}."
+    sg.set_num_threads(1)
+    load = f"; {os.getloadavg()[0]:.1f} other processes at work" if hasattr(os, "getloadavg") else ""
+    machine = f"{processor()}; Python {platform.python_version()}, {', '.join(versions)}{load}."
     lines = [INTRODUCTION.format(machine=machine)]
     for dtype in ("float64", "float32"):
         rows, columns = [], ("symgraph", "libm", "NumPy", "JAX")

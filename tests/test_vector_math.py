@@ -39,6 +39,25 @@ def test_error(name: str, dtype: str) -> None:
     assert found[worst] <= CASES[name].ulp, f"{found[worst]} ulp at {[a[worst] for a in arguments]}"
 
 
+@pytest.mark.parametrize("name", [name for name in UNARY if hasattr(np, CASES[name].row) and name != "sqrt"])
+def test_error_of_many(name: str) -> None:
+    """float32 against NumPy's float64: numbers of all sizes, and many where functions bend."""
+    rng = np.random.default_rng(3)
+    pattern = np.arange(0, 0x7F800000, 2**13 + 1, dtype=np.int64).astype(np.uint32)
+    x = np.concatenate([pattern, pattern | np.uint32(1 << 31)]).view(np.float32)
+    x = np.concatenate([x, *(rng.uniform(-top, top, 200_000).astype(np.float32) for top in (1.2, 12.0))])
+    if name in ("sin", "cos", "tan"):
+        x = x[abs(x) < 1e5]
+    with np.errstate(all="ignore"):
+        exact = getattr(np, CASES[name].row)(x.astype(np.float64))
+        found, near = run(name, "float32")(x), exact.astype(np.float32)
+    assert np.array_equal(np.isnan(found), np.isnan(near)) and np.array_equal(np.isinf(found), np.isinf(near))
+    finite = np.isfinite(near)
+    unit = np.exp2(np.maximum(np.frexp(exact[finite])[1] - 1, -126) - 23.0)
+    error = abs(found[finite].astype(np.float64) - exact[finite]) / unit
+    assert error.max() <= CASES[name].ulp, f"{error.max()} ulp at {x[finite][error.argmax()]!r}"
+
+
 def test_errors_are_counted_in_units_of_the_last_place() -> None:
     exact = exact_values("exp", [np.array([0.0, -1e300, 1e300, 1e300])])
     with np.errstate(all="ignore"):

@@ -40,15 +40,17 @@ LONG = 10
 
 
 def polynomial(m: Recorder, x: S, coefficients: Sequence[float]) -> S:
-    """The sum of ``coefficients[k] * x**k``, by Horner's rule with fused steps."""
+    """The sum of ``coefficients[k] * x**k``, by Horner's rule with fused steps; the first one is added last."""
     if len(coefficients) >= LONG:
         square = x * x
-        even, odd = (_horner(m, square, coefficients[k::2]) for k in (0, 1))
-        return m.fma(odd, x, even)
-    return _horner(m, x, coefficients)
+        first, *rest = coefficients
+        even, odd = (horner(m, square, rest[k::2]) for k in (0, 1))
+        return m.fma(m.fma(odd, x, even), x, m.const(first, x))
+    return horner(m, x, coefficients)
 
 
-def _horner(m: Recorder, x: S, coefficients: Sequence[float]) -> S:
+def horner(m: Recorder, x: S, coefficients: Sequence[float]) -> S:
+    """The same without splitting it, which is better where even and odd terms cancel."""
     value = m.const(coefficients[-1], x)
     for c in reversed(coefficients[:-1]):
         value = m.fma(value, x, m.const(c, x))

@@ -67,15 +67,19 @@ def expm1(m: Recorder, x: S) -> S:
 
 
 def tanh(m: Recorder, x: S) -> S:
-    """E / (E + 2) with E = expm1(2 x), below 2 ulp; what E + 2 loses to rounding is put right where it counts: for
-    small E, where 1 / (E + 2) is nearly (1 - q)**2 / 2 for the quotient q."""
+    """E / (E + 2) with E = expm1(2 x), below 2 ulp.
+
+    The quotient q is put right by what the division leaves and, where it counts, for small E, by what E + 2 loses;
+    1 / (E + 2) is (1 - q) / 2.
+    """
     size = m.fabs(x)
     top = 22.0 if x.bits == 64 else 10.0
     e = scaled_expm1(m, m.select(size > top, m.const(2 * top, x), size * 2.0), 0, exact=x.bits == 64)
     d = e + 2.0
     q = e / d
     rest = m.const(1, x) - q
-    return m.copysign(m.fma(q * -0.5, rest * rest * (e - (d - 2.0)), q), x)
+    left = m.fma(-(q * rest), e - (d - 2.0), m.fma(-q, d, e))
+    return m.copysign(m.fma(rest * 0.5, left, q), x)
 
 
 def _sums(m: Recorder, x: S, swap: bool) -> S:

@@ -11,7 +11,7 @@ import math
 
 from compiler.program import Recorder, S
 from compiler.vector_math import logarithm, tables as t
-from compiler.vector_math.common import polynomial
+from compiler.vector_math.common import horner, polynomial
 
 HALF_PI = {64: (t.PI[0] / 2, t.PI[1] / 2), 32: (t.PI_32[0] / 2, t.PI_32[1] / 2)}
 
@@ -50,7 +50,7 @@ def acos(m: Recorder, x: S) -> S:
 def _arctangent(m: Recorder, r: S, base: S, base_low: S, sign: S) -> S:
     """base + sign * atan(r), 0 <= r <= 1, sign 1 or -1."""
     z = r * r
-    rest = r * z * polynomial(m, z, t.ATAN if r.bits == 64 else t.ATAN_32)
+    rest = r * z * horner(m, z, t.ATAN if r.bits == 64 else t.ATAN_32)
     term = r * sign
     total = base + term
     # base is 0 or larger than the term

@@ -81,10 +81,9 @@ def _tangent(m: Recorder, r: S, low: S, n: S, flip: S) -> S:
     z = r * r
     small = m.fma(r * z, polynomial(m, z, t.TAN if r.bits == 64 else t.TAN_32), low)
     y = r + small
-    lost = (r - y) + small
     inverse = m.const(-1, r) / y
-    # one step of Newton's iteration, with what y lost
-    inverse = m.fma(m.fma(lost, inverse, m.fma(y, inverse, one)), inverse, inverse)
+    if r.bits == 64:  # one step of Newton's iteration, with what y lost
+        inverse = m.fma(m.fma((r - y) + small, inverse, m.fma(y, inverse, one)), inverse, inverse)
     y = m.select((bits(m, n) & 1).eq(0), y, inverse)
     return m.bitcast(bits(m, y) ^ (bits(m, flip) & f.sign), f.dtype)
 

@@ -455,9 +455,8 @@ def _log_of_sum(m: Any, x: Any, y: Any, power: Callable[[Any], Any], ln: float, 
     small = power(-size)
     # what the distance lost to rounding comes back to first order
     lost = m.select(size < math.inf, m.select(d > 0, -lost, lost), m.const(0, x))
-    small = m.fma(small * ln, lost, small)
-    apart = m.select(d > 0, x, y) + m.log1p(small) * (1 / ln)
-    return m.select(x.eq(y), equal, apart)
+    large = m.fma(small, lost, m.select(d > 0, x, y))
+    return m.select(x.eq(y), equal, large + m.log1p(small) * (1 / ln))
 
 
 def _logaddexp(m: Any, x: Any, y: Any) -> Any:
@@ -501,7 +500,10 @@ def _np_softplus(x: Any) -> Any:
 
 def _expit(m: Any, x: Any) -> Any:
     e = m.exp(-m.fabs(x))
-    return m.select(x >= 0, m.const(1, x), e) / (e + 1)
+    d = e + 1
+    quotient = m.select(x >= 0, m.const(1, x), e) / d
+    # what the sum gained by rounding is taken back, by 1 / d to two digits
+    return m.fma(quotient * ((d - 1) - e), m.fma(d, m.const(-0.5, x), m.const(1.46, x)), quotient)
 
 
 expit: Op = register(
