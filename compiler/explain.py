@@ -201,11 +201,11 @@ class _Schedule:
     def _threads(self, region: Region) -> str:
         """From which size on threads share the chunks."""
         kept = self.value(total(bytes_of(p.partial) for p in region.partials))
-        cost = self.value(region.cost)
-        if kept is None or cost is None:
-            enough = _time(_least_rows(1, 0) or 0)
+        cost, moved = self.value(region.cost), self.value(region.moved)
+        if kept is None or cost is None or moved is None:
+            enough = _time(_least_rows(1, 0, 0) or 0)
             return f"shared by threads where the rows, of {self.size(region.cost)} ps each, take more than {enough}"
-        least = _least_rows(cost, kept)
+        least = _least_rows(cost, moved, kept)
         if least is None:
             return f"not shared by threads: a chunk would keep {_bytes(kept)}"
         return f"shared by threads from {least:,} rows on, of {_time(cost)} each"
@@ -288,11 +288,11 @@ def _stores(region: Region) -> dict[Expr, Buffer]:
     return {b.node: b for b in _results(region) if b.node is not None}
 
 
-def _least_rows(cost: int, kept: int) -> int | None:
+def _least_rows(cost: int, moved: int, kept: int) -> int | None:
     """From how many rows of so many picoseconds on there is more than one chunk, if each keeps so many bytes."""
     parts = dims.FUNCTIONS["parts"]
     most = 1 << 40
-    found = bisect_left(range(most), True, key=lambda rows: parts(rows, cost, kept) > 1)
+    found = bisect_left(range(most), True, key=lambda rows: parts(rows, cost, moved, kept) > 1)
     return None if found == most else max(found, 2)
 
 

@@ -86,14 +86,14 @@ class _Lowering:
         cost: Size = 0
         for nest in self.nests:
             cost = cost + dims.product(nest.sizes[1:]) * nest.factor * _cost(nest)
+        moved = self._streamed()
         for nest in self.nests:
             self._nest(nest)
         kept: Size = 0
         for p in self.partials.values():
             kept = kept + p.partial.elements * p.partial.dtype.itemsize
-        chunk: Size = (
-            self.outer if serial else dims.call("chunk", self.outer, dims.call("parts", self.outer, cost, kept))
-        )
+        parts = dims.call("parts", self.outer, cost, moved, kept)
+        chunk: Size = self.outer if serial else dims.call("chunk", self.outer, parts)
         chunks: Size = 1 if serial else dims.call("ceildiv", self.outer, chunk)
         return Region(
             [*self.before, Tiles(width, self.inside), *self.after],
@@ -101,6 +101,7 @@ class _Lowering:
             chunk,
             chunks,
             cost,
+            moved,
             self.fills,
             list(self.partials.values()),
             list(self.private),
@@ -154,17 +155,23 @@ class _Lowering:
         row_bytes: Size = 0
         for b, row in self.private.items():
             row_bytes = row_bytes + row * b.dtype.itemsize
-        streamed: dict[Buffer, Size] = {}
-        for nest in self.nests:
-            for s in nest.body:
-                if isinstance(s, Load | Store) and s.buffer not in self.private and s.buffer.role != "scalar":
-                    streamed[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
-        for b, step in streamed.items():
-            row_bytes = row_bytes + step * b.dtype.itemsize
+        row_bytes = row_bytes + self._streamed()
         if isinstance(row_bytes, int):  # a width that is known makes every place in a tile a fixed one
             width = max(TILE_BYTES // max(row_bytes, 1) // across, 1) * across
             return min(width, WIDEST) if WIDEST % across == 0 else width
         return dims.call("tile", self.outer, row_bytes, TILE_BYTES, across)
+
+    def _streamed(self) -> Size:
+        """The bytes of memory that a row reads and writes."""
+        steps: dict[Buffer, Size] = {}
+        for nest in self.nests:
+            for s in nest.body:
+                if isinstance(s, Load | Store) and s.buffer not in self.private and s.buffer.role != "scalar":
+                    steps[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
+        total: Size = 0
+        for b, step in steps.items():
+            total = total + step * b.dtype.itemsize
+        return total
 
     # one nest
 

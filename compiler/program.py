@@ -254,8 +254,9 @@ class Region:
     """Loops and statements that run as one function, for chunks of `chunk` rows out of `size`, in any order and number
     of threads; `size` is None where nothing is cut into chunks.
 
-    `cost` is about how many picoseconds a row takes. `fills` are done before. `tiles` are the buffers with room for
-    one tile; `across` tells that in them rows are neighbours, so that vectors run across rows.
+    `cost` is about how many picoseconds a row takes, `moved` how many bytes of memory it reads and writes. `fills` are
+    done before. `tiles` are the buffers with room for one tile; `across` tells that in them rows are neighbours, so
+    that vectors run across rows.
     """
 
     items: list[Item]
@@ -263,6 +264,7 @@ class Region:
     chunk: Size = 1
     chunks: Size = 1
     cost: Size = 0
+    moved: Size = 0
     fills: list[Fill] = field(default_factory=list)
     partials: list[Partial] = field(default_factory=list)
     tiles: list[Buffer] = field(default_factory=list)

@@ -120,7 +120,9 @@ def _declared_sizes(inputs: Sequence[Expr], arguments: Mapping[str, ArgumentType
         kind = arguments[node.name or ""]
         for axis, (declared, given) in enumerate(zip(node.type.shape, kind.sizes, strict=True)):
             for atom in dims.atoms(declared):
-                unknown = dims.atom(atom.name, not_one=True, short=axis in kind.short)
+                known = sizes.get(atom.name)  # an argument of one axis does not tell that it is short
+                short = axis in kind.short or (isinstance(known, dims.Dim) and dims.is_short(known, 0))
+                unknown = dims.atom(atom.name, not_one=True, short=short)
                 sizes[atom.name] = unknown if given is None else given
     return sizes
 

@@ -50,10 +50,11 @@ FUNCTIONS: dict[str, Callable[..., int]] = {
     "tile": lambda rows, row_bytes, room, multiple: (
         max(1, min(-(-rows // multiple), room // max(row_bytes, 1) // multiple)) * multiple
     ),
-    # into how many parts rows are cut, given the picoseconds of a row and the bytes that are kept for each part: what
-    # is over in 20 µs is not cut; else into 16 to 64, and all keep at most 16 MB
-    "parts": lambda rows, cost, kept: (
-        max(1, min(64, max(16, rows * cost // 8_000_000), 16_777_216 // max(kept, 1)))
+    # into how many parts rows are cut, given the picoseconds of a row, the bytes that are read and written with it, and
+    # those that are kept for each part: what is over in 20 µs is not cut; else into 16 to 64, and what all keep is an
+    # eighth of what is read and written, or little
+    "parts": lambda rows, cost, moved, kept: (
+        max(1, min(64, max(16, rows * cost // 8_000_000), max(262_144, rows * moved // 8) // max(kept, 1)))
         if rows * cost > 20_000_000
         else 1
     ),

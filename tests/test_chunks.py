@@ -79,7 +79,7 @@ def test_every_number_of_threads_gives_the_same_bits_in_300_calls(name: str) -> 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_the_printed_source_sums_as_the_kernel_does(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(dims.FUNCTIONS, "parts", lambda rows, cost, kept: 3)
+    monkeypatch.setitem(dims.FUNCTIONS, "parts", lambda rows, cost, moved, kept: 3)
     formula = FORMULAS[name]
     function = sg.compile(formula.build(dtype))
     data = formula.data({"n": 41, "m": 19, "k": 5}, dtype)

@@ -72,7 +72,7 @@ def test_formulas_alone_before_the_first_call_and_numbers_after_it() -> None:
     function = sg.compile(np.sum(np.exp(x), axis=1))
     before = function.explain("schedule")
     assert "sizes:" not in before and "intensity" not in before and "8*m*n + 8*n bytes" in before
-    assert "take more than 40 µs" in before
+    assert "take more than 20 µs" in before
     function(x=np.ones((3, 4)))
     assert "8*m*n + 8*n bytes = 120 B" in function.explain("schedule")
     function(x=np.ones((5, 4)))
@@ -93,7 +93,7 @@ def test_threads_share_rows_from_where_the_text_says() -> None:
     least = int(found[1].replace(",", ""))
     chunks = [function(x=np.ones(rows)) is not None and function.explain("schedule") for rows in (least - 1, least)]
     assert "chunks1 = ceildiv(n, chunk1) = 1;" in chunks[0]
-    assert "chunks1 = ceildiv(n, chunk1) = 2;" in chunks[1]
+    assert re.search(r"chunks1 = ceildiv\(n, chunk1\) = (\d+);", chunks[1])[1] != "1"  # type: ignore[index]
 
 
 def test_rows_that_must_run_in_order_are_one_chunk() -> None:

@@ -210,8 +210,8 @@ def forced(seed: int) -> Iterator[dict[str, Any]]:
             return own
         return choose([1, 2, 4, 8, 16, 32, 64]) if wanted == "any" else int(wanted)
 
-    def parts(rows: int, cost: int, kept: int) -> int:
-        return constants["parts"] or own_parts(rows, cost, kept)
+    def parts(rows: int, cost: int, moved: int, kept: int) -> int:
+        return constants["parts"] or own_parts(rows, cost, moved, kept)
 
     def chunk(rows: int, count: int) -> int:
         if constants["rows of a part"]:  # kernels have room for so many parts
