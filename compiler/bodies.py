@@ -51,7 +51,7 @@ from symgraph.scalar import BINARY_MATH, UNARY_MATH
 if TYPE_CHECKING:
     from compiler.schedule import Task
 
-FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
+FLOAT64, INT64, UINT64 = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.uint64)
 
 QUICK_MATH = frozenset({"floor", "ceil", "trunc", "rint", "fabs", "copysign"})
 WEIGHTS = {"div": 4.0, "idiv": 8.0, "irem": 8.0, "ipow": 20.0, "sqrt": 6.0} | {
@@ -179,6 +179,7 @@ class Bodies:
         buffers: where what is stored lies.
         stored: the values that are stored.
         again: which values are computed where they are wanted, be they stored or not: they may be stored later.
+        anew: which of what these are made of is then computed as well.
         errors: the program's errors, to which checks add.
     """
 
@@ -187,9 +188,10 @@ class Bodies:
         buffers: dict[Expr, Buffer],
         stored: set[Expr],
         again: Callable[[Place, bool], bool],
+        anew: Callable[[Place], bool],
         errors: list[tuple[type[Exception], str]],
     ) -> None:
-        self.buffers, self.stored, self.again = buffers, stored, again
+        self.buffers, self.stored, self.again, self.anew = buffers, stored, again, anew
         self.m = Recorder(errors)
         self.env: dict[Expr, S] = {}
         self.made_again: dict[tuple[Expr, Index, int | None], S] = {}
@@ -237,9 +239,12 @@ class Bodies:
         inner, guards = _gathered(node, index)
         inside: S | None = None
         for address, size in guards:
-            at = m.position(address)
-            for test in (at >= 0, at < m.size(size) if not isinstance(size, int) else at < size):
-                inside = test if inside is None else inside & test
+            # 0 <= at < size is one comparison of numbers without sign, and where an axis further out is missed already,
+            # nothing is below 0: so the innermost axis, of which vectors are, is asked once
+            length = m.cast(m.size(size) if not isinstance(size, int) else m.const(size, INT64), UINT64)
+            if inside is not None:
+                length = m.select(inside, length, m.const(0, length))
+            inside = m.cast(m.position(address), UINT64) < length
         place = locate(node.args[0], inner)
         direct, again = task is not None and task.direct[0], task is None
         if inside is None:
@@ -272,8 +277,7 @@ class Bodies:
             direct: whether the same iteration computes it.
             mask: where it is wanted.
             dtype: what it is converted to.
-            again: whether it is for a value that is computed again: then all of it is, for what it is made of may be
-                stored later only.
+            again: whether it is for a value that is computed again.
         """
         m, base = self.m, place.base
         if direct and base in self.env:
@@ -286,7 +290,7 @@ class Bodies:
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])
-        elif place.element is None or not computed(base) or not (again or self.again(place, direct)):
+        elif not (self.anew(place) if again else self.again(place, direct)):
             value = self._load(base, number_of(place), mask)
         else:
             key = (base, place.element, None if mask is None else mask.number)

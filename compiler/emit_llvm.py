@@ -301,6 +301,8 @@ def needed_sizes(program: Program) -> list[Size]:
                     need(s.buffer.elements, s.row)
                 elif isinstance(s, Load | Store | Finish | Position):
                     need_address(s.address)
+                    if isinstance(s, Load) and s.mask is not None:
+                        need(s.buffer.elements)
                 elif isinstance(s, Accumulate) and s.position is not None:
                     need_address(s.position)
                 elif isinstance(s, SizeOf):

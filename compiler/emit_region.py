@@ -410,6 +410,8 @@ class RegionWriter:
         whole = wide(kind, lanes)
         mask = self._mask_of(s.mask)
         if step == 1 and not irregular:
+            if s.mask is not None:
+                offset = self._inside(buffer, offset, lanes)
             pointer = self._at(buffer, offset)
             if mask is None:
                 value = body.let(f"load {whole}, ptr {pointer}, align {buffer.dtype.itemsize}")
@@ -432,6 +434,15 @@ class RegionWriter:
         if buffer.dtype.kind == "b":
             value = body.let(f"icmp ne {whole} {value}, zeroinitializer")
         self._set(s.result, value, lanes)
+
+    def _inside(self, buffer: Buffer, offset: str, lanes: int) -> str:
+        """An offset whose lanes touch the buffer, or 0: processors take thousands of cycles to find out that nothing is
+        wanted of a page that is not there."""
+        body = self.body
+        reached = body.let(f"add nsw i64 {offset}, {lanes - 1}")
+        end = body.let(f"add nsw i64 {body.size(buffer.elements)}, {lanes - 1}")
+        touches = body.let(f"icmp ult i64 {reached}, {end}")
+        return body.let(f"select i1 {touches}, i64 {offset}, i64 0")
 
     def _load_number(self, s: Load, kind: str, offset: str) -> None:
         body = self.body

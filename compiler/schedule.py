@@ -88,6 +88,7 @@ class Scheduler:
         self.by_node: dict[Expr, list[Task]] = {}
         self.costs: dict[Expr, float] = {}
         self.elsewhere: dict[Expr, int] = {}  # how many uses a value has outside of its own loops
+        self.again_from: dict[Expr, int] = {}  # the level from which it can be computed again from what is stored
         self.buffers: dict[Expr, Buffer] = {}
         self.errors: list[tuple[type[Exception], str]] = []
 
@@ -110,7 +111,7 @@ class Scheduler:
             if group[0].node.op is ar.matmul:
                 steps.append(self._product(group[0]))
             elif wanted := _wanted(group, stored):
-                steps.append(Bodies(self.buffers, stored, self._again, self.errors).nest(wanted))
+                steps.append(Bodies(self.buffers, stored, self._again, self._anew, self.errors).nest(wanted))
         input_buffers = [self.buffers[n] for n in self.inputs]
         constants = [(self.buffers[n], n.value) for n in order if n in self.buffers and n.op is ar.constant]
         temporaries = [b for b in self.buffers.values() if b.role in ("temporary", "slot")]
@@ -170,29 +171,42 @@ class Scheduler:
                     self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + 1
         self.by_node[node] = made
         self.tasks.extend(made)
-        self.costs[node] = own_cost(node) + sum(self._cost(place) for place in made[0].places)
 
     def _levels(self) -> None:
-        """How many stored values each task waits for."""
+        """What each value costs, and how many stored values each task waits for."""
         for task in self.tasks:
-            level = 0
+            if task.piece == 0:
+                self.costs[task.node] = own_cost(task.node) + sum(self._cost(place) for place in task.places)
+            level, again = 0, 0
             for place, direct in zip(task.places, task.direct, strict=True):
-                level = max(level, self._ready(place.base) + (not direct and not self._again(place, direct)))
+                if direct:
+                    level = max(level, self._ready(place.base))
+                elif self._again(place, direct):
+                    level = max(level, self.again_from[place.base])
+                else:
+                    level = max(level, self._ready(place.base) + 1)
+                again = max(again, self.again_from[place.base] if self._anew(place) else self._ready(place.base) + 1)
             for whole in self._whole_operands(task.node):
                 level = max(level, self._ready(whole) + 1)
-            task.level = level
+            task.level, self.again_from[task.node] = level, again
 
-    def _cost(self, place: Place) -> float:
-        """What it costs, about, to have a value at an index: a load, or the computation from loads."""
-        return self.costs[place.base] if place.element is not None and computed(place.base) else 1
-
-    def _again(self, place: Place, direct: bool) -> bool:
-        """Whether a value is better computed where it is wanted than stored and read."""
+    def _anew(self, place: Place) -> bool:
+        """Whether a value is no input and not stored for its many uses, so that whoever computes from it again computes
+        it again too."""
         base = place.base
         if place.element is None or not computed(base):
             return False
-        cost = self.costs[base]
-        return cost <= CHEAP if direct else cost * self.elsewhere.get(base, 1) <= CHEAP_ELSEWHERE
+        return base not in self.elsewhere or self.costs[base] * self.elsewhere[base] <= CHEAP_ELSEWHERE
+
+    def _cost(self, place: Place) -> float:
+        """What it costs, about, to have a value at an index: a load, or the computation from loads."""
+        return self.costs[place.base] if self._anew(place) else 1
+
+    def _again(self, place: Place, direct: bool) -> bool:
+        """Whether a value is better computed where it is wanted than stored and read."""
+        if direct:
+            return computed(place.base) and self.costs[place.base] <= CHEAP
+        return place.base in self.elsewhere and self._anew(place)
 
     def _whole_operands(self, node: Expr) -> list[Expr]:
         """Operands read at computed addresses, or by a library: they must lie in memory."""
