@@ -121,7 +121,7 @@ class Function:
 
         Args:
             examples: an argument for each placeholder, in their order (by name, or as in `inputs`); only its dtype, its
-                rank and which of its sizes are 1 matter.
+                rank, which of its sizes are 1 and which are short beside long ones matter.
             what: "value", "grad" or "value_and_grad".
 
         Returns:
