@@ -393,7 +393,9 @@ class Bodies:
             return
         value = self._value(task, 0, buffer.dtype)
         if reduced == list(range(depth, len(loops))):
-            wide = FLOAT64 if buffer.dtype == np.float32 and reducer.combine == "add" else buffer.dtype
+            # Sums over everything are long. Sums along rows run in many lanes, so each adds few numbers.
+            whole = depth == 0 and buffer.dtype == np.float32 and reducer.combine == "add"
+            wide = FLOAT64 if whole else buffer.dtype
             value = m.cast(value, wide)
             m.body.append(Reduce(buffer, address, value.number, reducer.combine, depth, wide, None))
         else:
