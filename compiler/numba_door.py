@@ -142,8 +142,9 @@ def _intrinsic(variant: Variant, inputs: Sequence[Expr], numbers: Sequence[Expr]
     program = variant.program
     constants = [value.ctypes.data for _, value in program.constants]
     address = variant.kernel.address
-    singles = [from_dtype(base.type.dtype) for base in numbers]
-    wanted = [from_dtype(buffer.dtype) for buffer in program.inputs]
+    type_of: Any = from_dtype  # its own types are too narrow in some versions of Numba
+    singles = [type_of(base.type.dtype) for base in numbers]
+    wanted = [type_of(buffer.dtype) for buffer in program.inputs]
 
     @intrinsic  # type: ignore[untyped-decorator]
     def kernel(typing_context: Any, arguments: Any) -> Any:
