@@ -145,9 +145,7 @@ class _Lowering:
             fresh = Nest([self.outer, row], [*notes, value, store], lanes=64 // buffer.dtype.itemsize)
             fresh.rows = self.outer
             for nest in self.nests:
-                nest.body = [
-                    s._replace(buffer=copy) if isinstance(s, Load) and s.buffer is buffer else s for s in nest.body
-                ]
+                nest.rewrite([_moved(s, buffer, copy) for s in nest.body])
             self.nests.insert(0, fresh)
             self.private[copy] = row
 
