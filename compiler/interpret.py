@@ -9,9 +9,11 @@ import numpy as np
 
 from compiler.arguments import convert, size_values
 from symgraph import dims
+from symgraph.dims import Size
 from symgraph.errors import ArgumentError, SymgraphError
-from symgraph.expr import Expr, format_expr, map_dims, toposort
-from symgraph.ops import array as ar
+from symgraph.evaluate import evaluate
+from symgraph.expr import Body, Expr, format_expr, map_dims, toposort
+from symgraph.ops import array as ar, control as ct
 from symgraph.types import weak_scalar
 
 
@@ -41,29 +43,35 @@ def interpret(
     order = toposort(outputs)
     given = {n: _argument(n, inputs) for n in (*order, *others) if n.op is ar.placeholder}
     sizes = size_values(given, {n.name or "": value for n, value in given.items()})
-    values: dict[Expr, Any] = {}
-    uses = _use_counts(order, outputs)
-    for node in order:
-        if node.op is ar.placeholder:
-            value = given[node]
+
+    def shape(symbolic: Sequence[Size]) -> tuple[int, ...]:
+        return tuple(dims.evaluate(size, sizes) for size in symbolic)
+
+    def run(body: Body, values: Sequence[Any]) -> list[Any]:
+        return evaluate(body.outputs, dict(zip(body.parameters, values, strict=True)), compute)
+
+    def compute(node: Expr, args: Sequence[Any]) -> Any:
+        if node.op is ct.loop or node.op is ct.branch:
+            params = node.params
         else:
-            args = [values[a] for a in node.args]
             params = {k: map_dims(v, lambda size: dims.evaluate(size, sizes)) for k, v in node.params.items()}
-            try:
-                with np.errstate(all="ignore"):
+        try:
+            with np.errstate(all="ignore"):
+                if node.op is ct.loop:
+                    value = ct.run_loop(run, shape, args, params)
+                elif node.op is ct.branch:
+                    value = ct.run_branch(run, args, params)
+                else:
                     value = node.op.impl(*args, **params)
-            except (SymgraphError, ValueError, TypeError, IndexError, OverflowError) as error:
-                raise _located(error, node, args) from None
-            if isinstance(value, np.generic) and _stays_weak(node, args, params):
-                value = value.item()
+        except (SymgraphError, ValueError, TypeError, IndexError, OverflowError) as error:
+            raise _located(error, node, args) from None
+        if isinstance(value, np.generic) and _stays_weak(node, args, params):
+            value = value.item()
         if tap is not None:
             tap(node, value)
-        values[node] = value
-        for arg in node.args:
-            uses[arg] -= 1
-            if not uses[arg]:
-                del values[arg]
-    return [values[o] for o in outputs]
+        return value
+
+    return evaluate(outputs, dict(given), compute)
 
 
 def _argument(node: Expr, inputs: Mapping[str, Any]) -> Any:
@@ -77,22 +85,14 @@ def _argument(node: Expr, inputs: Mapping[str, Any]) -> Any:
 
 def _stays_weak(node: Expr, args: Sequence[Any], params: dict[str, Any]) -> bool:
     """Whether the result of Python numbers is as weak as they are."""
-    if not all(type(arg) in (int, float) for arg in args):
+    if node.op.kind in ("control", "part") or not all(type(arg) in (int, float) for arg in args):
         return False
     return node.op.infer([weak_scalar(type(arg)) for arg in args], dict(params)).weak
 
 
-def _use_counts(order: Sequence[Expr], outputs: Sequence[Expr]) -> dict[Expr, int]:
-    uses = dict.fromkeys(order, 0)
-    for output in outputs:
-        uses[output] += 1
-    for node in order:
-        for arg in node.args:
-            uses[arg] += 1
-    return uses
-
-
 def _located(error: Exception, node: Expr, args: Sequence[Any]) -> Exception:
+    if "\n  at " in str(error):  # inside a loop or a branch
+        return error
     lines = [str(error)]
     if node.origin is not None:
         lines.append(f"  at {node.origin.file}:{node.origin.line}: {node.origin.text}")

@@ -9,6 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from symgraph.config import config as config, no_grad as no_grad, using_config as using_config
+from symgraph.control import (
+    cond as cond,
+    fori_loop as fori_loop,
+    map as map,
+    scan as scan,
+    switch as switch,
+    while_loop as while_loop,
+)
 from symgraph.dot import get_dot_graph as get_dot_graph, plot_dot_graph as plot_dot_graph
 from symgraph.eager import (
     Function as Function,
@@ -22,6 +30,7 @@ from symgraph.errors import (
     DTypeError as DTypeError,
     GradientError as GradientError,
     InputError as InputError,
+    LoopError as LoopError,
     OutOfBoundsError as OutOfBoundsError,
     RendererError as RendererError,
     ShapeError as ShapeError,

@@ -37,6 +37,10 @@ class OutOfBoundsError(SymgraphError, IndexError):
     """An index outside the axis it points into."""
 
 
+class LoopError(SymgraphError, RuntimeError):
+    """A loop that did not end within the rounds it was allowed."""
+
+
 class RendererError(SymgraphError, RuntimeError):
     """A picture was asked for and no program to draw it was found."""
 

@@ -405,6 +405,13 @@ def typed_placeholder(name: str, kind: ArrayType) -> Expr:
     return _made(key, ar.placeholder, (), (("name", name),), kind) if node is None else _marked(node)
 
 
+def bound(name: str, kind: ArrayType) -> Expr:
+    """A parameter of a body, of a given type."""
+    key = name, kind
+    node: Expr | None = ar.bound.nodes.get(key)
+    return _made(key, ar.bound, (), (("name", name),), kind) if node is None else _marked(node)
+
+
 def _declared_size(name: str, axis: int, size: Any) -> Size:
     if size is None:
         return dims.atom(f"{name}.shape[{axis}]")
@@ -454,6 +461,8 @@ def map_dims(value: Any, rule: Callable[[Size], Size]) -> Any:
     if isinstance(value, tuple):
         mapped = [map_dims(v, rule) for v in value]
         return type(value)(*mapped) if hasattr(value, "_fields") else tuple(mapped)
+    if isinstance(value, Body):
+        return Body(value.parameters, rebuild(value.outputs, {}, rule))
     return value
 
 
@@ -492,6 +501,56 @@ def placeholders(outputs: Iterable[Expr]) -> list[Expr]:
     return [n for n in toposort(outputs) if n.op is ar.placeholder]
 
 
+# -- graphs inside nodes -----------------------------------------------------------------------------------------------
+
+
+class Body:
+    """A graph of its own inside a node: outputs over its parameters and constants, and over nothing else.
+
+    Attributes:
+        parameters: bound symbols, with the types that they are given.
+        outputs: what it computes from them.
+    """
+
+    __slots__ = ("outputs", "parameters")
+
+    def __init__(self, parameters: Iterable[Expr], outputs: Iterable[Expr]) -> None:
+        self.parameters, self.outputs = tuple(parameters), tuple(outputs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Body) and self.parameters == other.parameters and self.outputs == other.outputs
+
+    def __hash__(self) -> int:
+        return hash((self.parameters, self.outputs))
+
+    def __repr__(self) -> str:
+        given = ", ".join(map(repr, self.parameters))
+        return f"({given}) -> ({', '.join(format_expr(o, 80) for o in self.outputs)})"
+
+    def __reduce__(self) -> Any:
+        return _unpickle_body, (to_table([*self.parameters, *self.outputs]), len(self.parameters))
+
+    def of(self, *args: Expr) -> list[Expr]:
+        """The outputs with arguments in place of the parameters."""
+        return rebuild(self.outputs, dict(zip(self.parameters, args, strict=True)))
+
+    def typed(self, types: Sequence[ArrayType]) -> Body:
+        """The body for parameters of these types; what it computes is typed anew."""
+        if all(p.type is t for p, t in zip(self.parameters, types, strict=True)):
+            return self
+        with origin.derived_from() as derived:
+            parameters = []
+            for old, kind in zip(self.parameters, types, strict=True):
+                derived.follow(old.marks)
+                parameters.append(bound(old._params[0][1], kind))
+        return Body(parameters, self.of(*parameters))
+
+
+def _unpickle_body(table: list[tuple[Any, ...]], count: int) -> Body:
+    nodes = from_table(table)
+    return Body(nodes[:count], nodes[count:])
+
+
 # -- as a table: how graphs are pickled and saved ----------------------------------------------------------------------
 
 
@@ -502,7 +561,7 @@ def to_table(outputs: Sequence[Expr]) -> list[tuple[Any, ...]]:
     table: list[tuple[Any, ...]] = [tuple(row[o] for o in outputs)]
     for node in order:
         params = tuple((k, v.value if isinstance(v, ConstantValue) else v) for k, v in node._params)
-        kind = node.type if node.op is ar.placeholder else None
+        kind = node.type if node.op in ar.NAMED else None
         table.append((node.op.name, tuple(row[a] for a in node.args), params, kind, tuple(map(tuple, node.origins))))
     return table
 
@@ -516,8 +575,8 @@ def from_table(table: list[tuple[Any, ...]]) -> list[Expr]:
         with origin.derived_from(marks):
             if op is ar.constant:
                 nodes.append(constant(dict(params)["value"]))
-            elif op is ar.placeholder:
-                nodes.append(typed_placeholder(dict(params)["name"], kind))
+            elif op in ar.NAMED:
+                nodes.append((bound if op is ar.bound else typed_placeholder)(dict(params)["name"], kind))
             else:
                 nodes.append(build(op, [nodes[a] for a in args], dict(params)))
     return [nodes[k] for k in table[0]]
@@ -606,8 +665,8 @@ def toposort_within(root: Expr, allowed: Mapping[Expr, None]) -> list[Expr]:
 
 
 def _format_node(node: Expr, texts: Mapping[Expr, tuple[str, int]]) -> tuple[str, int]:
-    if node.op is ar.placeholder:
-        return node.name or "?", _ATOM
+    if node.op in ar.NAMED:
+        return str(node._params[0][1]), _ATOM
     if node.op is ar.constant:
         text = repr(dict(node._params)["value"])
         return (text, 9) if text.startswith("-") else (text, _ATOM)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from symgraph import origin
+from symgraph.contexts import Branch, branches_of
 from symgraph.errors import GradientError
-from symgraph.expr import Expr, as_expr, check_same_shape, toposort
+from symgraph.expr import Body, Expr, as_expr, bound, check_same_shape, toposort
 from symgraph.interning import collection_paused
 from symgraph.op import NONE
-from symgraph.ops import array as ar, elementwise as ew
+from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType, Opaque, Shape
 from symgraph.value import Value
 
@@ -63,33 +65,74 @@ def check_differentiable(target: Expr) -> None:
 def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[Expr]) -> list[Expr]:
     """Carry cotangents of the outputs back to `wrt`; zeros where an output does not depend on one."""
     order = toposort(outputs)
-    leads: set[Expr] = set(wrt)  # nodes from which a target can be reached
-    for node in order:
-        if not leads.isdisjoint(node.args) and node.op.grad != NONE:
-            leads.add(node)
+    leads = leading(order, wrt)
     # Contributions wait in their own shapes: those of one shape are added before they are summed to their argument's.
     waiting: dict[Expr, list[Expr]] = {}
+    items: dict[Expr, dict[int, Expr]] = {}  # cotangents of nodes with several values, by the number of the value
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if output in leads:
             waiting.setdefault(output, []).append(cotangent)
     bars: dict[Expr, Expr] = {}
     targets = set(wrt)
+    branches = branches_of(order, [*outputs, *wrt])
     with origin.derived_from() as derived:
         for node in reversed(order):
-            contributions = waiting.pop(node, None)
-            if contributions is None:
-                continue
             derived.follow(node.marks)
-            bar = _collected(contributions, node)
-            if node in targets:
-                bars[node] = bar
-            params = node.params
-            for i, arg in enumerate(node.args):
-                if arg in leads:
-                    contribution = node.op.vjp(i, bar, node, node.args, params)
-                    if contribution is not None:
-                        waiting.setdefault(arg, []).append(_without_ones(contribution))
+            if node in items:
+                contributions: Sequence[Any] = loop_pullback(node, items.pop(node), leads)
+            else:
+                waited = waiting.pop(node, None)
+                if waited is None:
+                    continue
+                bar = _collected(waited, node)
+                if node in targets:
+                    bars[node] = bar
+                if node.op is ct.item:
+                    items.setdefault(node.args[0], {})[node.params["index"]] = bar
+                    continue
+                if branches and node.op in (ew.where, ct.switch):  # what leaves the branch is masked, see below
+                    contributions = [None, *(bar if a in leads else None for a in node.args[1:])]
+                else:
+                    params = node.params
+                    contributions = [
+                        node.op.vjp(i, bar, node, node.args, params) if arg in leads else None
+                        for i, arg in enumerate(node.args)
+                    ]
+            for number, (arg, contribution) in enumerate(zip(node.args, contributions, strict=True)):
+                if contribution is not None:
+                    if branches:
+                        contribution = _leaving(contribution, node, number, arg, branches)
+                    waiting.setdefault(arg, []).append(_without_ones(as_expr(contribution)))
     return [bars[t] if t in bars else _zeros(t) for t in wrt]
+
+
+def leading(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
+    """The nodes from which one of `wrt` can be reached by way of arguments that they are not flat in."""
+    leads: set[Expr] = set(wrt)
+    for node in order:
+        if not leads.isdisjoint(node.args) and (node.op.grad != NONE or node.op is ct.item):
+            leads.add(node)
+    return leads
+
+
+def _leaving(
+    contribution: Expr, node: Expr, number: int, arg: Expr, branches: Mapping[Expr, Branch | None]
+) -> Expr:
+    """A cotangent on its way from a node to an argument: 0 where a branch that it leaves is not taken."""
+    at = branches.get(node)
+    if node.op in (ew.where, ct.switch):
+        at = Branch(at, node, number)
+        inner = branches.get(arg)
+        if inner is not None and inner.depth >= at.depth:  # it belongs to this very side
+            return contribution
+        contribution = at.masked(contribution)
+        at = at.parent
+    inner = branches.get(arg)
+    depth = 0 if inner is None else inner.depth
+    while at is not None and at.depth > depth:
+        contribution = at.masked(contribution)
+        at = at.parent
+    return contribution
 
 
 @collection_paused()
@@ -129,6 +172,111 @@ def slope(outputs: Sequence[Expr], x: Expr) -> Expr | None:
     for part in found[1:]:
         total = as_expr(ew.add(total, part))
     return _fitted(total, x)
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+
+
+def loop_pullback(node: Expr, bars: Mapping[int, Expr], leads: Collection[Expr]) -> list[Expr | None]:
+    """The cotangents of a loop's arguments, from those of its items: a loop that runs the other way.
+
+    The loop is run with its states gathered before each round; a round of the other loop computes again what it needs
+    from them. What comes from outside is used in every round, so its cotangent is added up in the state.
+
+    Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 4.
+    """
+    params = node.params
+    body: Body = params["body"]
+    count = params["states"]
+    given = ct.split(node.args, params)
+    at, *rest = body.parameters
+    states, parts = rest[:count], rest[count : count + params["xs"]]
+    outside = rest[count + params["xs"] :]
+    after, gathered = body.outputs[:count], body.outputs[count:]
+    outer = dict(zip(rest, (*given.states, *given.xs, *given.outside), strict=True))
+    # Which parameters matter: those that lead to a target, and from which an item with a cotangent is computed.
+    active = {p for p in rest if outer[p] in leads and _differentiable(p)}
+    wanted = {k for k in range(len(body.outputs)) if k in bars}
+    while True:
+        order = toposort(body.outputs)
+        reached = leading(order, list(active))
+        needed = set(toposort([body.outputs[k] for k in wanted]))
+        more = {s for s, a in zip(states, after, strict=True) if a in reached and _differentiable(s)} - active
+        wider = {k for k, s in enumerate(states) if s in needed} - wanted
+        if not more and not wider:
+            break
+        active |= more
+        wanted |= wider
+    carried = [k for k, s in enumerate(states) if s in active and k in wanted]
+    flowing = [k for k in range(len(gathered)) if count + k in bars and gathered[k] in reached]
+    if not carried and not flowing:
+        return [None] * len(node.args)
+    taken = {p._params[0][1] for p in body.parameters}
+    fresh = (name for name in map("g{}".format, itertools.count()) if name not in taken)
+    state_bars = [bound(next(fresh), states[k].type) for k in carried]
+    row_bars = [bound(next(fresh), gathered[k].type) for k in flowing]
+    sinks = [p for p in outside if p in active]
+    sums = [bound(next(fresh), p.type) for p in sinks]
+    sources = [p for p in parts if p in active]
+    found = pullback(
+        [*(after[k] for k in carried), *(gathered[k] for k in flowing)],
+        [*state_bars, *row_bars],
+        [*(states[k] for k in carried), *sinks, *sources],
+    )
+    state_outs, rest_outs = found[: len(carried)], found[len(carried) :]
+    sum_outs = [as_expr(ew.add(s, g)) for s, g in zip(sums, rest_outs[: len(sinks)], strict=True)]
+    x_outs = rest_outs[len(sinks) :]
+    outputs = [*state_outs, *sum_outs, *x_outs]
+    used = set(toposort(outputs))
+    kept = [s for s in states if s in used]
+    whole = taped(node, [states.index(s) for s in kept])
+    tape = [as_expr(ct.item(whole, index=len(body.outputs) + k)) for k in range(len(kept))]
+    xs = [p for p in parts if p in used]
+    backward = Body(
+        [at, *state_bars, *sums, *kept, *xs, *row_bars, *(p for p in outside if p in used)],
+        outputs,
+    )
+    run = params["trips"]
+    length = params["length"]
+    trips = [] if run == ct.SIZED else [ct.item(whole, index=len(body.outputs) + len(kept))]
+    if run == ct.SIZED and length is None:
+        length = ct.length_of([a.type for a in node.args], params)
+    result = ct.loop(
+        *trips,
+        *(bars[k] if k in bars else _zeros(as_expr(ct.item(node, index=k))) for k in carried),
+        *(_zeros(outer[p]) for p in sinks),
+        *tape,
+        *(outer[p] for p in xs),
+        *(bars[count + k] for k in flowing),
+        *(outer[p] for p in outside if p in used),
+        trips=ct.SIZED if run == ct.SIZED else ct.GIVEN,
+        length=length if not (tape or xs or flowing) else None,
+        states=len(carried) + len(sums),
+        xs=len(tape) + len(xs) + len(flowing),
+        body=backward,
+        cond=None,
+        reverse=not params["reverse"],
+        limit=None,
+        checkpoint="all",
+    )
+    position = {p: k for k, p in enumerate([*(states[k] for k in carried), *sinks, *sources])}
+    contributions: list[Expr | None] = [] if given.trips is None else [None]
+    for p in rest:
+        k = position.get(p)
+        contributions.append(None if k is None or outer[p] not in leads else as_expr(ct.item(result, index=k)))
+    return contributions
+
+
+def _differentiable(node: Expr) -> bool:
+    return node.type.dtype is None or node.type.dtype.kind == "f"
+
+
+def taped(node: Expr, states: Sequence[int]) -> Expr:
+    """The loop, with these of its states before each round gathered after what it gathers already."""
+    params = node.params
+    body: Body = params["body"]
+    params["body"] = Body(body.parameters, [*body.outputs, *(body.parameters[1 + k] for k in states)])
+    return ct.loop(*node.args, **params)  # type: ignore[no-any-return]
 
 
 def _collected(contributions: Sequence[Expr], node: Expr) -> Expr:

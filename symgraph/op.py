@@ -16,7 +16,7 @@ from symgraph.errors import DTypeError, ShapeError
 from symgraph.interning import Table
 from symgraph.types import ArrayType, Opaque, broadcast_shapes, format_shape
 
-Kind = Literal["elementwise", "reduction", "view", "contraction", "gather", "scatter", "source"]
+Kind = Literal["elementwise", "reduction", "view", "contraction", "gather", "scatter", "source", "control", "part"]
 Params = Mapping[str, Any]
 # A rule for one argument: (g, out, *args, **params) -> the cotangent of that argument.
 GradRule = Callable[..., Any]

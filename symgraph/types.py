@@ -83,6 +83,36 @@ class ArrayType:
         return f"{dtype}{format_shape(self.shape)}"
 
 
+class TupleType(ArrayType):
+    """What is known about a node of several values: the type of each."""
+
+    __slots__ = ("parts",)
+    parts: tuple[ArrayType, ...]
+
+    def __new__(cls, parts: tuple[ArrayType, ...]) -> TupleType:  # type: ignore[misc]
+        """The one type with these parts."""
+        found: Any = _types.get(parts)
+        if found is None:
+            found = object.__new__(cls)
+            found.dtype, found.shape, found.weak, found.parts = None, (), False, parts
+            found = _types.add(parts, found)
+        return found  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> tuple[type[ArrayType], tuple[Any, ...]]:
+        return TupleType, (self.parts,)
+
+    def __repr__(self) -> str:
+        return f"TupleType({self.parts!r})"
+
+    @property
+    def known(self) -> bool:
+        """True where all parts are known."""
+        return all(part.known for part in self.parts)
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.parts))})"
+
+
 def format_shape(shape: Shape | Opaque) -> str:
     """A shape as NumPy prints it, with names for sizes that are not known, and ? where nothing is."""
     if isinstance(shape, Opaque):

@@ -863,6 +863,20 @@ placeholder: Op = register(
         domain=(),
     )
 )
+bound: Op = register(
+    Op(
+        name="bound",
+        kind="source",
+        impl=_no_impl,
+        grad=NONE,
+        infer=lambda types, params: params["type"],
+        lower="bound",
+        onnx="",
+        domain=(),
+    )
+)
+"""A parameter of a graph inside a node: what the body of a loop is given."""
+NAMED = (placeholder, bound)
 constant: Op = register(
     Op(
         name="constant",
