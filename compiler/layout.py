@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.passes.inside import bodies_of, fresh, name_of, with_bodies
 from compiler.passes.rewrite import with_args
 from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
-from symgraph.expr import Expr, as_expr
+from symgraph.expr import Body, Expr, as_expr, build, rebuild, toposort
 from symgraph.ops import array as ar, elementwise as ew, reduction as rd
 from symgraph.types import Opaque, Shape
 
@@ -138,6 +139,9 @@ def lay_out(graph: Graph) -> list[Expr]:
             if node.op is ar.matmul:
                 made[node] = _product(node, args)
                 continue
+            if node.op.kind == "control":
+                made[node] = _control(node, tuple(map(stored, args)))
+                continue
             if node.op is ar.take:
                 args = (stored(args[0]), *args[1:])
             elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
@@ -152,6 +156,21 @@ def lay_out(graph: Graph) -> list[Expr]:
             laid.append(node if direct else as_expr(ar.contiguous(node)))
             results[laid[-1]] = None
     return laid
+
+
+def _control(node: Expr, args: tuple[Expr, ...]) -> Expr:
+    """A loop or branch with its arguments in memory and its bodies laid out; arrays in bodies come from outside."""
+    arrays: dict[Expr, Expr] = {}
+    bodies = list(bodies_of(node))
+    parameters = bodies[0].parameters
+    taken = {name_of(p) for p in parameters}
+    laid = [lay_out(Graph(body.outputs)) for body in bodies]
+    for outputs in laid:
+        for inner in toposort(outputs):
+            if inner.op is ar.constant and inner.type.shape and inner not in arrays:
+                arrays[inner] = fresh(inner.type, "a", taken)
+    changed = iter([Body((*parameters, *arrays.values()), rebuild(outputs, arrays)) for outputs in laid])
+    return build(node.op, (*args, *arrays), with_bodies(node, lambda body: next(changed)))
 
 
 def in_memory(base: Expr) -> bool:

@@ -29,7 +29,8 @@ class Buffer:
 
     `role`: "input", "constant" (given with the call), "output" (given, written), "temporary", "slot" (one element on
     the stack), "scalar" (an input passed by value), "tile" (room for the rows of one tile, each chunk its own),
-    "partial" (what one chunk accumulates: `elements` for each chunk).
+    "partial" (what one chunk accumulates: `elements` for each chunk), "tape" (what a loop gathers in a number of rounds
+    that it finds out).
     """
 
     name: str
@@ -285,7 +286,85 @@ class Product:
     node: Expr
 
 
-Step = Region | Product
+@dataclass(eq=False)
+class Repeat:
+    """A loop around a program.
+
+    The program's inputs are the round, the state, the elements of `xs` and `outside`; its outputs are the next state and
+    what is gathered. `holds` is the program of the condition, over the same inputs; `trips` says how often it runs: a
+    size, a buffer, or None where only the condition does.
+
+    `firsts` are the first values of the state, `lasts` its last ones, `gathered` the arrays whose rows the rounds write,
+    `count` how many rounds were run; None for what nobody wants. `limit` is how many may be run, and `error` the number
+    of the failure if that is not enough.
+    """
+
+    node: Expr
+    body: Program
+    holds: Program | None
+    trips: Size | Buffer | None
+    firsts: list[Buffer]
+    lasts: list[Buffer | None]
+    xs: list[Buffer]
+    gathered: list[Buffer | None]
+    count: Buffer | None
+    outside: list[Buffer]
+    reverse: bool
+    limit: int | None
+    error: int
+
+    @property
+    def reads(self) -> list[Buffer]:
+        """The buffers that it reads."""
+        trips = [self.trips] if isinstance(self.trips, Buffer) else []
+        return list(dict.fromkeys([*trips, *self.firsts, *self.xs, *self.outside]))
+
+    @property
+    def writes(self) -> list[Buffer]:
+        """The buffers that it writes."""
+        found = [*self.lasts, *self.gathered, self.count]
+        return list(dict.fromkeys(b for b in found if b is not None))
+
+    @property
+    def inner(self) -> list[Program]:
+        """The programs inside."""
+        return [self.body] if self.holds is None else [self.holds, self.body]
+
+
+@dataclass(eq=False)
+class Choose:
+    """One of several programs, by the number in `index`; `values` are their inputs, `results` their outputs. `error` is
+    the number of the failure where there is no such program."""
+
+    node: Expr
+    bodies: list[Program]
+    index: Buffer
+    values: list[Buffer]
+    results: list[Buffer | None]
+    error: int
+
+    @property
+    def reads(self) -> list[Buffer]:
+        """The buffers that it reads."""
+        return list(dict.fromkeys([self.index, *self.values]))
+
+    @property
+    def writes(self) -> list[Buffer]:
+        """The buffers that it writes."""
+        return list(dict.fromkeys(b for b in self.results if b is not None))
+
+    @property
+    def inner(self) -> list[Program]:
+        """The programs inside."""
+        return self.bodies
+
+
+Control = Repeat | Choose
+Step = Region | Product | Repeat | Choose
+
+
+OVERHEAD, UNKNOWN_ROUNDS = 2_000, 10_000
+"""What a round of a loop costs beside its loops, in picoseconds; how many rounds are expected where nothing tells."""
 
 
 @dataclass(eq=False)
@@ -306,7 +385,8 @@ class Program:
     def statements(self) -> int:
         """How many statements there are."""
         regions = [step for step in self.steps if isinstance(step, Region)]
-        return sum(isinstance(s, Primitive | Load | Store) for r in regions for s in walk(r.items))
+        here = sum(isinstance(s, Primitive | Load | Store) for r in regions for s in walk(r.items))
+        return here + sum(p.statements for step in self.steps if isinstance(step, Control) for p in step.inner)
 
     @cached_property
     def work(self) -> Size:
@@ -315,6 +395,12 @@ class Program:
         for step in self.steps:
             if isinstance(step, Product):
                 total = total + dims.product([*step.batch, step.rows, step.columns, step.inner]) * 100
+            elif isinstance(step, Repeat):
+                rounds = step.trips if isinstance(step.trips, int | dims.Dim) else UNKNOWN_ROUNDS
+                total = total + rounds * (step.body.work + OVERHEAD)
+            elif isinstance(step, Choose):
+                for body in step.bodies:
+                    total = total + body.work
             elif step.size is not None:
                 total = total + step.size * step.cost
         return total

@@ -15,19 +15,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compiler.lower import lower
-from compiler.program import Buffer, Load, Nest, Product, Reduce, Step, Store
+from compiler.program import Buffer, Choose, Load, Nest, Product, Reduce, Repeat, Step, Store
 from compiler.rows import row_of
 from symgraph.dims import Call, Dim, Size
 
 
-def form_regions(steps: Sequence[Nest | Product], temporaries: Iterable[Buffer]) -> list[Step]:
+Given = Nest | Product | Repeat | Choose
+
+
+def form_regions(steps: Sequence[Given], temporaries: Iterable[Buffer]) -> list[Step]:
     """The steps, with nests joined into regions and lowered to loops."""
     groups = _join(steps)
     private = _private_buffers(groups, temporaries)
     found: list[Step] = []
     for group in groups:
         first = group.steps[0]
-        if isinstance(first, Product):
+        if not isinstance(first, Nest):
             found.append(first)
         else:
             nests = [s for s in group.steps if isinstance(s, Nest)]
@@ -44,7 +47,7 @@ class Group:
 
     number: int
     outer: Size | None
-    steps: list[Nest | Product] = field(default_factory=list)
+    steps: list[Given] = field(default_factory=list)
     before: int = 0
 
 
@@ -77,7 +80,7 @@ def _constant(size: Size) -> int:
     return next((c for m, c in _above_zero(size).terms if not m), 0)
 
 
-def _join(steps: Sequence[Nest | Product]) -> list[Group]:
+def _join(steps: Sequence[Given]) -> list[Group]:
     """Put each step into the last group of its outer size that it may join, else into one of its own."""
     groups: list[Group] = []
     writer: dict[Buffer, set[Group]] = {}
@@ -122,9 +125,11 @@ def _join(steps: Sequence[Nest | Product]) -> list[Group]:
     return sorted(groups, key=lambda g: (g.before.bit_count(), g.number))
 
 
-def _reads(step: Nest | Product) -> set[Buffer]:
+def _reads(step: Given) -> set[Buffer]:
     if isinstance(step, Product):
         return {step.a[0], step.b[0]}
+    if not isinstance(step, Nest):
+        return set(step.reads)
     return {
         b
         for b, accesses in step.accesses.items()
@@ -132,9 +137,11 @@ def _reads(step: Nest | Product) -> set[Buffer]:
     }
 
 
-def _writes(step: Nest | Product) -> set[Buffer]:
+def _writes(step: Given) -> set[Buffer]:
     if isinstance(step, Product):
         return {step.c[0]}
+    if not isinstance(step, Nest):
+        return set(step.writes)
     return {b for b, accesses in step.accesses.items() if any(isinstance(s, Store | Reduce) for s in accesses)}
 
 

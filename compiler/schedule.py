@@ -27,17 +27,20 @@ from compiler.layout import (
     shape_of,
     variable,
 )
-from compiler.program import Address, Buffer, Nest, Product, Program
+from compiler.program import Address, Buffer, Choose, Nest, Product, Program, Repeat
 from compiler.regions import form_regions
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import CompileError
-from symgraph.expr import Expr, format_expr, toposort
-from symgraph.ops import array as ar
-from symgraph.types import Shape
+from symgraph.errors import CompileError, LoopError, OutOfBoundsError
+from symgraph.expr import Body, Expr, format_expr, toposort
+from symgraph.ops import array as ar, control as ct
+from symgraph.types import Shape, TupleType
 
 STRAIGHT_LIMIT, NEST_LIMIT = 256, 256
 """Tasks in one nest without and with loops; a longer one is cut, which keeps the time LLVM takes linear."""
+
+NOT_COMPUTED = ("view", "source", "part")
+"""Kinds of what no loop computes: it is read where something else lies, or comes with something else."""
 
 CHEAP, CHEAP_ELSEWHERE = 8, 24
 """What a value may cost, in additions, to be computed again instead of stored: in the same loops, where it would lie in
@@ -96,8 +99,10 @@ class Scheduler:
         """The program."""
         order = toposort(self.outputs)
         for node in order:
-            if node.op.kind not in ("view", "source"):
+            if node.op.kind not in NOT_COMPUTED:
                 self._add_tasks(node)
+            elif node.op.kind == "part":
+                self.by_node[node] = self.by_node[node.args[0]]
         self._levels()
         self._sink(order)
         self._group()
@@ -106,10 +111,14 @@ class Scheduler:
         groups: dict[tuple[object, ...], list[Task]] = {}
         for task in sorted(self.tasks, key=lambda t: t.level):
             groups.setdefault(task.nest, []).append(task)
-        steps: list[Nest | Product] = []
+        steps: list[Nest | Product | Repeat | Choose] = []
         for group in groups.values():
             if group[0].node.op is ar.matmul:
                 steps.append(self._product(group[0]))
+            elif group[0].node.op is ct.loop:
+                steps.append(self._repeat(group[0].node))
+            elif group[0].node.op is ct.branch:
+                steps.append(self._choose(group[0].node))
             elif wanted := _wanted(group, stored):
                 steps.append(Bodies(self.buffers, stored, self._again, self._anew, self.errors).nest(wanted))
         input_buffers = [self.buffers[n] for n in self.inputs]
@@ -159,7 +168,7 @@ class Scheduler:
             for piece, arg in enumerate(args):
                 loops, index = loops_of(shape_of(arg))
                 made.append(Task(node, piece, loops, index, [(arg, index)]))
-        elif node.op is ar.matmul:
+        elif node.op is ar.matmul or kind == "control":
             made.append(Task(node, 0, (), (), []))
         else:
             raise CompileError(f"no mechanism lowers {node.op.name} ({kind}): {format_expr(node)}")
@@ -210,6 +219,8 @@ class Scheduler:
 
     def _whole_operands(self, node: Expr) -> list[Expr]:
         """Operands read at computed addresses, or by a library: they must lie in memory."""
+        if node.op.kind == "control":
+            return [memory_base(a) for a in node.args]
         if node.op is ar.matmul:
             return [base_of(a) for a in node.args]
         return [base_of(node.args[0])] if node.op is ar.take else []
@@ -228,7 +239,7 @@ class Scheduler:
         for task in self.tasks:
             fixed.update(self._whole_operands(task.node))
         for node in reversed(order):
-            if node.op.kind in ("view", "source"):
+            if node.op.kind in NOT_COMPUTED:
                 continue
             tasks = self.by_node[node]
             if node.op is not ar.take and computed(node) and node not in fixed and node in first_use:
@@ -246,8 +257,8 @@ class Scheduler:
         counts: dict[tuple[object, ...], int] = {}
         for task in self.tasks:
             key: tuple[object, ...] = (task.level, task.loops, task.order)
-            if task.node.op is ar.matmul:
-                task.nest = (task.level, "product", task.node)
+            if task.node.op is ar.matmul or task.node.op.kind == "control":
+                task.nest = (task.level, "alone", task.node)
                 continue
             counts[key] = counts.get(key, 0) + 1
             task.nest = (*key, (counts[key] - 1) // (NEST_LIMIT if task.loops else STRAIGHT_LIMIT))
@@ -256,7 +267,7 @@ class Scheduler:
         stored = {memory_base(o) for o in self.outputs}
         for task in self.tasks:
             node = task.node
-            if not computed(node):
+            if not computed(node) and node.op.kind != "control":
                 stored.add(node)
             stored.update(self._whole_operands(node))
             for place, direct in zip(task.places, task.direct, strict=True):
@@ -266,6 +277,61 @@ class Scheduler:
                 if not self._again(place, direct):
                     stored.add(base)
         return stored
+
+    # loops and branches
+
+    def _inner(self, body: Body) -> Program:
+        """The program of a body; what can fail in it is counted with what can fail here."""
+        scheduler = Scheduler(body.parameters, body.outputs)
+        scheduler.errors = self.errors
+        return scheduler.run()
+
+    def _failure(self, node: Expr, kind: type[Exception], text: str) -> int:
+        """The number of a failure of a node."""
+        place = "" if node.origin is None else f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}"
+        self.errors.append((kind, text + place))
+        return len(self.errors)
+
+    def _items(self, node: Expr) -> list[Buffer | None]:
+        """The buffers of a node's items; None for those that nobody wants."""
+        kind = node.type
+        assert isinstance(kind, TupleType)
+        found = [ct.item.nodes.get(((node,), (("index", k),), (int,))) for k in range(len(kind.parts))]
+        return [self.buffers.get(item) if item is not None else None for item in found]
+
+    def _repeat(self, node: Expr) -> Repeat:
+        params = node.params
+        given = ct.split([self.buffers[memory_base(a)] for a in node.args], params)
+        items, count = self._items(node), params["states"]
+        trips: Size | Buffer | None = given.trips
+        if params["trips"] == ct.SIZED:
+            trips = ct.length_of([a.type for a in node.args], params)
+        error = 0
+        if params["limit"] is not None:
+            error = self._failure(
+                node, LoopError, f"a loop did not end within max_iterations={params['limit']} rounds"
+            )
+        return Repeat(
+            node,
+            self._inner(params["body"]),
+            None if params["cond"] is None else self._inner(params["cond"]),
+            trips,
+            list(given.states),
+            items[:count],
+            list(given.xs),
+            items[count:-1],
+            items[-1],
+            list(given.outside),
+            params["reverse"],
+            params["limit"],
+            error,
+        )
+
+    def _choose(self, node: Expr) -> Choose:
+        index, *values = [self.buffers[memory_base(a)] for a in node.args]
+        bodies = [self._inner(body) for body in node.params["bodies"]]
+        error = self._failure(node, OutOfBoundsError, f"switch: there is no such branch among {len(bodies)}")
+        return Choose(node, bodies, index, values, self._items(node), error)
 
     # buffers
 
@@ -283,6 +349,8 @@ class Scheduler:
             else:
                 size = elements(node)
                 role = "output" if node in results else "slot" if size == 1 else "temporary"
+                if ct.RUN in shape_of(node):
+                    role = "tape"
                 self.buffers[node] = Buffer(f"{node.op.name}_{number}", dtype_of(node), size, role, node)
             number += 1
 

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.passes.inside import bodies_of
 from symgraph import dims, origin
 from symgraph.dims import Atom, Dim, Size
 from symgraph.errors import OutOfBoundsError, ShapeError, SymgraphError
 from symgraph.expr import Expr, format_expr, rebuild, toposort, typed_placeholder
-from symgraph.ops import array as ar
+from symgraph.ops import array as ar, control as ct
 from symgraph.types import ArrayType, Opaque, Shape, format_shape
 
 
@@ -174,6 +175,8 @@ def _requirements(graph: Graph) -> list[Requirement]:
     found: dict[tuple[Size, str, Size], Requirement] = {}
     seen: set[Any] = set()
     for node in graph.order:
+        for body in bodies_of(node):
+            found.update({(r.left, r.relation, r.right): r for r in _requirements(Graph(body.outputs))})
         rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)
         if rule is None:
             continue
@@ -251,6 +254,14 @@ def _squeezes(node: Expr) -> Iterator[tuple[Size, str, Size]]:
         yield _shape(node.args[0])[axis], "==", 1
 
 
+def _lengths(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    types = [a.type for a in node.args]
+    length = ct.length_of(types, node.params)
+    for kind in ct.split(types, node.params).xs:
+        if length is not None:
+            yield kind.shape[0], "==", length
+
+
 _RULES: dict[str, Callable[[Expr], Iterator[tuple[Size, str, Size]]]] = {
     "elementwise": _broadcasts,
     "reduction": _reductions,
@@ -261,6 +272,7 @@ _RULES: dict[str, Callable[[Expr], Iterator[tuple[Size, str, Size]]]] = {
     "reshape": _fills,
     "broadcast_to": _broadcasts,
     "squeeze": _squeezes,
+    "loop": _lengths,
 }
 
 

@@ -152,7 +152,8 @@ def compile_variant(
     if wanted != typed.outputs:
         typed = replace(typed, graph=Graph(wanted))
     nodes = typed.graph.order
-    refused = {kind for kind in {node.type for node in nodes} if kind.dtype not in SUPPORTED}
+    kinds = {node.type for node in nodes if node.op.kind != "control"}
+    refused = {kind for kind in kinds if kind.dtype not in SUPPORTED}
     for node in nodes if refused else ():
         if node.type in refused:
             where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""

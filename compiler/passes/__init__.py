@@ -9,16 +9,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from compiler.graph import Graph
+from compiler.passes.branches import form_branches
 from compiler.passes.fuse import fuse_multiply_add
+from compiler.passes.inside import Pass, inside_first
+from compiler.passes.loops import tidy_loops
 from compiler.passes.rewrite import Rewrite
 from compiler.passes.simplify import simplify
 from symgraph.expr import Expr
 
-Pass = Callable[[Graph, Callable[[Rewrite], None]], list[Expr]]
-
 PIPELINE: tuple[tuple[str, Pass], ...] = (
-    ("simplify", simplify),
-    ("fuse multiply-add", fuse_multiply_add),
+    ("simplify", inside_first(simplify)),
+    ("tidy loops", inside_first(tidy_loops)),
+    ("form branches", inside_first(form_branches)),
+    ("fuse multiply-add", inside_first(fuse_multiply_add)),
 )
 
 
@@ -38,7 +41,7 @@ def optimise(
 ) -> Graph:
     """Run the pipeline; `after` is called with every step."""
     for name, run in PIPELINE:
-        if run is fuse_multiply_add and not fma:
+        if name == "fuse multiply-add" and not fma:
             continue
         rewrites: list[Rewrite] = []
         outputs = tuple(run(graph, rewrites.append))

@@ -23,7 +23,7 @@ def fold(node: Expr) -> Expr | None:
     for arg in node.args:
         if arg.op is not ar.constant:
             return None
-    if not node.args:
+    if not node.args or node.op.kind == "control":
         return None
     shape = node.type.shape
     assert not isinstance(shape, Opaque)

@@ -1,0 +1,276 @@
+"""Loops: neighbours become one, what nobody uses is left out, and what does not change moves out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.graph import Graph
+from compiler.passes.inside import fresh, levels, name_of
+from compiler.passes.rewrite import Rewrite, with_args
+from symgraph import origin
+from symgraph.contexts import branches_of
+from symgraph.expr import Body, Expr, as_expr, rebuild, toposort
+from symgraph.ops import control as ct
+
+
+Key = Expr | int | None
+"""An item of a loop: the parameter of a state, the number of what is gathered, or None for the number of rounds."""
+
+
+@dataclass
+class Loop:
+    """A loop taken apart."""
+
+    params: dict[str, Any]
+    trips: Expr | None
+    at: Expr
+    states: dict[Expr, Expr]  # parameter -> first value
+    xs: dict[Expr, Expr]  # parameter -> array
+    outside: dict[Expr, Expr]  # parameter -> value
+    after: dict[Expr, Expr]  # parameter of a state -> its value after a round
+    gathered: dict[int, Expr]
+    holds: Expr | None
+
+    @property
+    def parameters(self) -> list[Expr]:
+        """The body's parameters."""
+        return [self.at, *self.states, *self.xs, *self.outside]
+
+    @property
+    def outputs(self) -> list[Expr]:
+        """All that the body computes."""
+        return [*self.after.values(), *self.gathered.values(), *([] if self.holds is None else [self.holds])]
+
+    @property
+    def keys(self) -> list[Key]:
+        """Its items in order."""
+        return [*self.states, *self.gathered, None]
+
+    def replaced(self, outputs: Sequence[Expr]) -> None:
+        """Give it other outputs."""
+        rest = iter(outputs)
+        self.after = {p: next(rest) for p in self.after}
+        self.gathered = {k: next(rest) for k in self.gathered}
+        self.holds = None if self.holds is None else next(rest)
+
+    def node(self) -> Expr:
+        """The loop as a node."""
+        params = self.params | {
+            "states": len(self.states),
+            "xs": len(self.xs),
+            "body": Body(self.parameters, [*self.after.values(), *self.gathered.values()]),
+            "cond": None if self.holds is None else Body(self.parameters, [self.holds]),
+        }
+        lead = [] if self.trips is None else [self.trips]
+        args = (*lead, *self.states.values(), *self.xs.values(), *self.outside.values())
+        return ct.loop(*args, **params)  # type: ignore[no-any-return]
+
+
+def taken_apart(node: Expr, args: Sequence[Expr]) -> Loop:
+    """A loop node with other arguments, in its parts."""
+    params = node.params
+    body: Body = params["body"]
+    given = ct.split(args, params)
+    at, *rest = body.parameters
+    count, width = params["states"], params["xs"]
+    if params["trips"] == ct.SIZED and params["length"] is None:
+        params["length"] = ct.length_of([a.type for a in args], params)
+    return Loop(
+        params,
+        given.trips,
+        at,
+        dict(zip(rest[:count], given.states, strict=True)),
+        dict(zip(rest[count : count + width], given.xs, strict=True)),
+        dict(zip(rest[count + width :], given.outside, strict=True)),
+        dict(zip(rest[:count], body.outputs[:count], strict=True)),
+        dict(enumerate(body.outputs[count:])),
+        None if params["cond"] is None else params["cond"].outputs[0],
+    )
+
+
+def tidy_loops(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
+    """Join loops that run side by side, drop what is not used, and compute once what does not change."""
+    while any(node.op is ct.loop for node in graph.order):
+        outputs = _sweep(graph, record)
+        if tuple(outputs) == graph.outputs:
+            break
+        graph = Graph(outputs)  # where a loop takes less than before, those that it took from may give less
+    return list(graph.outputs)
+
+
+def _sweep(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
+    level = levels(graph.order)
+    used: dict[Expr, list[int]] = {}
+    for node in graph.order:
+        if node.op is ct.item and node.args[0].op is ct.loop:
+            used.setdefault(node.args[0], []).append(node.params["index"])
+    groups: dict[Any, list[Expr]] = {}
+    for node in used:
+        params = node.params
+        lead = node.args[0] if params["trips"] == ct.GIVEN else None
+        length = ct.length_of([a.type for a in node.args], params)
+        groups.setdefault((level[node], lead, length, params["trips"], params["reverse"], params["limit"]), []).append(
+            node
+        )
+    group_of = {node: group for group in groups.values() for node in group}
+    made: dict[Expr, Expr] = {}
+    with origin.derived_from() as derived:
+        for node in sorted(graph.order, key=lambda n: level[n]):  # those of a group have all arguments by then
+            if node in made:
+                continue
+            derived.follow(node.marks)
+            if node.op is not ct.loop:
+                made[node] = with_args(node, tuple([made[a] for a in node.args]))
+            elif node in group_of:
+                for item, value in _tidied(group_of[node], used, made, record):
+                    made[item] = value
+    return [made[o] for o in graph.outputs]
+
+
+def _tidied(
+    group: Sequence[Expr],
+    used: Mapping[Expr, Sequence[int]],
+    made: Mapping[Expr, Expr],
+    record: Callable[[Rewrite], None],
+) -> list[tuple[Expr, Expr]]:
+    """What the nodes of a group, and their items, become."""
+    loops: list[tuple[Loop, list[tuple[Expr, list[Key]]]]] = []
+    for member in group:
+        apart = taken_apart(member, [made[a] for a in member.args])
+        for whole, members in loops:
+            names = _join(whole, apart)
+            if names is not None:
+                members.append((member, [names[k] for k in apart.keys]))
+                break
+        else:
+            loops.append((apart, [(member, apart.keys)]))
+    found = []
+    for whole, members in loops:
+        count = len(whole.keys)
+        _drop(whole, {keys[k] for member, keys in members for k in used[member]})
+        _move_out(whole)
+        result, place = whole.node(), {key: k for k, key in enumerate(whole.keys)}
+        for member, keys in members:
+            found.append((member, result))
+            for k in used[member]:
+                found.append((as_expr(ct.item(member, index=k)), as_expr(ct.item(result, index=place[keys[k]]))))
+        if len(members) > 1:
+            record(Rewrite("loops side by side -> one loop", members[0][0], result))
+        elif count > len(whole.keys):
+            record(Rewrite("a loop -> the loop without what is not used", members[0][0], result))
+    return found
+
+
+def _join(a: Loop, b: Loop) -> dict[Key, Key] | None:
+    """Let a loop do what another does as well; returns the items of the other by those of the first, or None.
+
+    A state of the other that starts as one of the first does, and changes as it does, is that state.
+    """
+    taken = {name_of(p) for p in a.parameters}
+    replace: dict[Expr, Expr] = {b.at: a.at}
+    xs, outside = dict(a.xs), dict(a.outside)
+    for there, here in ((b.xs, xs), (b.outside, outside)):
+        known = {value: p for p, value in here.items()}
+        for p, value in there.items():
+            found = known.get(value)
+            if found is None:
+                found = known[value] = fresh(p.type, name_of(p)[0], taken)
+                here[found] = value
+            replace[p] = found
+    same: dict[Expr, Expr] = {}
+    free = dict(a.states)
+    for p, first in b.states.items():
+        match = next((q for q, value in free.items() if value is first and q.type is p.type), None)
+        if match is not None:
+            same[p] = match
+            del free[match]
+    own = {p: fresh(p.type, "s", taken) for p in b.states}
+    while True:  # states that were taken for the same, and change in another way, are not
+        replace.update({p: same.get(p, own[p]) for p in b.states})
+        outputs = rebuild(b.outputs, replace)
+        after = dict(zip(b.states, outputs, strict=False))
+        differ = [p for p, q in same.items() if after[p] is not a.after[q]]
+        if not differ:
+            break
+        for p in differ:
+            del same[p]
+    if b.holds is not None and outputs[-1] is not a.holds:
+        return None
+    a.xs, a.outside = xs, outside
+    names: dict[Key, Key] = {None: None}
+    for p, first in b.states.items():
+        q = names[p] = replace[p]
+        if p not in same:
+            a.states[q] = first
+            a.after[q] = after[p]
+    known_rows = {value: k for k, value in a.gathered.items()}
+    for k, value in zip(b.gathered, outputs[len(b.states) :], strict=False):
+        if value not in known_rows:
+            known_rows[value] = len(a.gathered)
+            a.gathered[len(a.gathered)] = value
+        names[k] = known_rows[value]
+    return names
+
+
+def _drop(loop: Loop, wanted: set[Key]) -> None:
+    """Leave out states, and what is gathered, that nothing wanted is computed from."""
+    kept = {key for key in wanted if isinstance(key, Expr)}
+    rows = {k: value for k, value in loop.gathered.items() if k in wanted}
+    roots = [*rows.values(), *([] if loop.holds is None else [loop.holds])]
+    while True:
+        needed = set(toposort([*roots, *(loop.after[p] for p in loop.states if p in kept)]))
+        more = {p for p in loop.states if p in needed} - kept
+        if not more:
+            break
+        kept |= more
+    loop.gathered = rows
+    loop.states = {p: first for p, first in loop.states.items() if p in kept}
+    loop.after = {p: loop.after[p] for p in loop.states}
+    loop.xs = {p: x for p, x in loop.xs.items() if p in needed}
+    loop.outside = {p: value for p, value in loop.outside.items() if p in needed}
+
+
+def _move_out(loop: Loop) -> None:
+    """Compute once, before the loop, what does not depend on the round; but nothing that only one branch needs."""
+    order = toposort(loop.outputs)
+    owners = branches_of(order, loop.outputs, elementwise=False)
+    changing: set[Expr] = {loop.at, *loop.states, *loop.xs}
+    fixed: set[Expr] = set()  # made of constants alone
+    for node in order:
+        if node in changing or node in loop.outside:
+            continue
+        if any(a in changing for a in node.args) or owners.get(node) is not None:
+            changing.add(node)
+        elif all(a in fixed for a in node.args):
+            fixed.add(node)
+
+    def moves(node: Expr) -> bool:
+        return not (node in changing or node in fixed or node in loop.outside)
+
+    out: dict[Expr, None] = {}
+    for node in order:
+        if node in changing and node.args:
+            out.update(dict.fromkeys(a for a in node.args if moves(a)))
+    out.update(dict.fromkeys(o for o in loop.outputs if moves(o)))
+    chosen = [node for node in out if node.op.kind != "view"]
+    chosen += [base for node in out if node.op.kind == "view" for base in [_under_views(node)] if moves(base)]
+    if not chosen:
+        return
+    taken = {name_of(p) for p in loop.parameters}
+    values = rebuild(chosen, loop.outside)
+    replace: dict[Expr, Expr] = {}
+    for node, value in zip(chosen, values, strict=True):
+        if node not in replace:
+            replace[node] = fresh(node.type, "c", taken)
+            loop.outside[replace[node]] = value
+    loop.replaced(rebuild(loop.outputs, replace))
+    needed = set(toposort(loop.outputs))
+    loop.outside = {p: value for p, value in loop.outside.items() if p in needed}
+
+
+def _under_views(node: Expr) -> Expr:
+    while node.op.kind == "view":
+        node = node.args[0]
+    return node
