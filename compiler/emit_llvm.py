@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from compiler.emit_control import NO_ERROR, ChooseWriter, RepeatWriter, control_sizes
 from compiler.emit_product import call_product
 from compiler.emit_region import RegionWriter, combine_function, fill
 from compiler.emit_scalar import Body, Module, memory_type, register_type
@@ -18,23 +19,25 @@ from compiler.program import (
     Accumulate,
     Address,
     Buffer,
+    Choose,
+    Control,
     Fill,
     Finish,
     Load,
     Loop,
     Partial,
     Position,
+    Product,
     Program,
     Region,
+    Repeat,
     SizeOf,
+    Step,
     Store,
     Tiles,
     walk,
 )
 from symgraph.dims import Size
-
-NO_ERROR = (1 << 63) - 1
-"""The status while no check has failed: the least number of a failed check is kept, whichever thread finds it."""
 
 ON_STACK = 32
 """Elements up to which what chunks accumulate lies on the stack."""
@@ -42,29 +45,40 @@ ON_STACK = 32
 MOST_CHUNKS = 64
 
 
-class KernelWriter:
-    """Writes the function that calls the regions and products in order."""
+class ProgramWriter:
+    """Writes the function that runs a program: it calls the regions and products in order.
 
-    def __init__(self, program: Program, name: str, sizes: Sequence[Size], blas: bool) -> None:
-        self.program, self.name, self.blas = program, name, blas
-        self.module = Module(name, sizes)
-        self.module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
+    A program inside a loop or a branch is a function of its own (`inner`): it takes `%status` instead of returning it.
+    """
+
+    def __init__(self, program: Program, name: str, module: Module, blas: bool, inner: bool = False) -> None:
+        self.program, self.name, self.module, self.blas, self.inner = program, name, module, blas, inner
+        self.slots = [b for b in program.temporaries if b.role == "slot"]
+        self.module.places.update({b: k for k, b in enumerate(self.slots)})
         self.main = Body(self.module)
         self._chunks: dict[Buffer, Size] = {}
+        self.straight = inner and not any(_repeats(step) for step in program.steps)
+        """Whether the function is taken into the loop that calls it."""
+        self.fails = False
+        """Whether it may leave something in `%status`."""
 
-    def write(self) -> str:
-        """The module's text."""
+    def write(self) -> list[str]:
+        """Adds the function to the module; returns its parameters."""
         program, module, main = self.program, self.module, self.main
-        if module.places:
-            main.do(f"%slots = alloca [{8 * len(module.places)} x i8], align 8")
-        main.do("%status = alloca i64")
-        main.do(f"store i64 {NO_ERROR}, ptr %status")
+        if self.slots:
+            main.do(f"%slots = alloca [{8 * len(self.slots)} x i8], align 8")
+        if not self.inner:
+            main.do("%status = alloca i64")
+            main.do(f"store i64 {NO_ERROR}, ptr %status")
         last_use: dict[Buffer, int] = {}
         used_by_products: set[Buffer] = set()
         pieces: list[tuple[list[Buffer], Callable[[], None]]] = []
         for number, step in enumerate(program.steps):
             if isinstance(step, Region):
                 buffers, run = self._region(step, number)
+                pieces.append((buffers, run))
+            elif isinstance(step, Repeat | Choose):
+                buffers, run = self._control(step, number)
                 pieces.append((buffers, run))
             else:
                 buffers = list(dict.fromkeys((step.a[0], step.b[0], step.c[0])))  # a square's operand is freed once
@@ -74,33 +88,27 @@ class KernelWriter:
                 )
             for buffer in buffers:
                 last_use[buffer] = number
-        for buffer, place in module.places.items():
+        for place, buffer in enumerate(self.slots):
             if buffer in used_by_products:
                 main.do(f"%{buffer.name} = getelementptr inbounds i8, ptr %slots, i64 {8 * place}")
         self._run(pieces, last_use)
         parameters = [argument(b) for b in program.inputs]
         parameters += [f"ptr %{b.name}" for b, _ in program.constants]
         parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs)]
-        parameters += ["ptr %sizes", "ptr %parallel"]
-        module.functions.append(
-            "\n".join(
-                [
-                    f"\ndefine internal i64 @{self.name}({', '.join(parameters)}) #2 {{",
-                    "entry:",
-                    *main.size_loads(),
-                    *main.lines,
-                    "}",
-                ]
-            )
-        )
-        return module.text()
+        parameters += ["ptr %sizes", "ptr %parallel", *(["ptr %status"] if self.inner else [])]
+        kind = "void" if self.inner else "i64"
+        attribute = "#8" if self.straight else "#2"
+        head = f"\ndefine internal {kind} @{self.name}({', '.join(parameters)}) {attribute} {{"
+        module.functions.append("\n".join([head, "entry:", *main.size_loads(), *main.lines, "}"]))
+        return parameters
 
     def _run(self, pieces: Sequence[tuple[list[Buffer], Callable[[], None]]], last_use: dict[Buffer, int]) -> None:
         """All pieces in order, with memory for temporaries from their first use to their last."""
         main = self.main
         live: set[Buffer] = set()
-        kept = dict.fromkeys(b for buffers, _ in pieces for b in buffers if b.role == "temporary" or _on_heap(b))
+        kept = dict.fromkeys(b for buffers, _ in pieces for b in buffers if b.role in ("temporary", "tape") or _on_heap(b))
         table = {b: k for k, b in enumerate(kept)}
+        self.fails |= bool(table)
         if table:
             self.module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
             main.do(f"%table = alloca [{len(table)} x ptr]")
@@ -109,12 +117,20 @@ class KernelWriter:
             for buffer in buffers:
                 if buffer in table and buffer not in live:
                     live.add(buffer)
-                    _allocate(main, buffer, table[buffer], self._chunks.get(buffer, 1))
+                    if buffer.role == "tape":  # who writes it makes room, and says where
+                        main.do(f"%{buffer.name}.place = getelementptr inbounds ptr, ptr %table, i64 {table[buffer]}")
+                    else:
+                        _allocate(main, buffer, table[buffer], self._chunks.get(buffer, 1))
             call()
             for buffer in buffers:
                 if buffer in table and last_use[buffer] == number:
                     main.do(f"call void @pool_free(ptr null, ptr %{buffer.name}, i64 0)")
                     main.do(f"store ptr null, ptr %{buffer.name}.place")
+        if self.inner:
+            main.do("ret void")
+            if table:
+                _give_back(main, self.module, len(table), inner=True)
+            return
         status = main.let("load i64, ptr %status")
         none = main.let(f"icmp eq i64 {status}, {NO_ERROR}")
         lost = main.let(f"icmp eq i64 {status}, 0")
@@ -123,12 +139,25 @@ class KernelWriter:
         if table:
             _give_back(main, self.module, len(table))
 
+    def _control(self, step: Control, number: int) -> tuple[list[Buffer], Callable[[], None]]:
+        """Writes the functions of the programs inside a loop or a branch; returns the buffers that it uses, and what
+        runs it."""
+        inner = []
+        for k, program in enumerate(step.inner):
+            writer = ProgramWriter(program, f"{self.name}_inner{number}_{k}", self.module, self.blas, inner=True)
+            writer.write()
+            inner.append(writer)
+        caller = (RepeatWriter if isinstance(step, Repeat) else ChooseWriter)(self, step, number, inner)
+        self.fails |= caller.fails
+        return caller.buffers, caller.write
+
     def _region(self, region: Region, number: int) -> tuple[list[Buffer], Callable[[], None]]:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
         module, main = self.module, self.main
         name = f"{self.name}_region{number}"
-        writer = RegionWriter(module, region, name)
+        writer = RegionWriter(module, region, name, self.inner)
         text, buffers = writer.write()
+        self.fails |= writer.checks
         module.functions.append(text)
         given = [b for b in buffers if b.role not in ("slot", "partial")]
         operands = {b: argument(b) for b in given}
@@ -154,7 +183,7 @@ class KernelWriter:
 
         def run() -> None:
             for f in region.fills:
-                fill(main, self._pointer(f.buffer), f)
+                fill(main, self.pointer(f.buffer), f)
             for p in region.partials:
                 if not _on_heap(p.partial):
                     room = (1 if region.chunks == 1 else MOST_CHUNKS) * p.partial.elements * p.partial.dtype.itemsize
@@ -205,7 +234,8 @@ class KernelWriter:
         )
         main.do(f"call void %parallel(ptr @{name}_chunk, ptr {closure}, i64 {chunks})")
 
-    def _pointer(self, buffer: Buffer) -> str:
+    def pointer(self, buffer: Buffer) -> str:
+        """A register that points to a buffer."""
         if buffer.role == "slot":
             return self.main.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
         return f"%{buffer.name}"
@@ -216,14 +246,16 @@ class KernelWriter:
         main, module = self.main, self.module
         text = combine_function(module, name, p)
         module.functions.append(text)
-        target = self._pointer(p.buffer)
+        target = self.pointer(p.buffer)
         count, elements = main.size(chunks), main.size(p.buffer.elements)
         main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {elements})")
 
 
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
     """The module's text; `sizes` are the values of the sizes array, in order."""
-    return KernelWriter(program, name, sizes, blas).write()
+    module = Module(name, sizes)
+    ProgramWriter(program, name, module, blas).write()
+    return module.text()
 
 
 def size_of(region: Region) -> Size:
@@ -258,8 +290,15 @@ def _allocate(main: Body, buffer: Buffer, place: int, chunks: Size) -> None:
     main.label(f"{buffer.name}.held")
 
 
-def _give_back(main: Body, module: Module, held: int) -> None:
-    """Where memory ran out: free what the table holds, and return -1."""
+def _repeats(step: Step) -> bool:
+    """Whether a step is more than some straight statements."""
+    if isinstance(step, Region):
+        return step.size is not None
+    return isinstance(step, Product) or any(_repeats(s) for program in step.inner for s in program.steps)
+
+
+def _give_back(main: Body, module: Module, held: int, inner: bool = False) -> None:
+    """Where memory ran out: free what the table holds, and return -1, or leave a 0 in the status."""
     module.declare("void @pool_free(ptr, ptr, i64)", pure=False)
     module.declare("ptr @pool_malloc(ptr, i64)", pure=False)
     main.label("failed")
@@ -269,7 +308,9 @@ def _give_back(main: Body, module: Module, held: int) -> None:
         main.do(f"call void @pool_free(ptr null, ptr {main.let(f'load ptr, ptr {at}')}, i64 0)")
 
     main.counted("held", "0", str(held), "1", free)
-    main.do("ret i64 -1")
+    if inner:
+        main.let("atomicrmw umin ptr %status, i64 0 monotonic")
+    main.do("ret void" if inner else "ret i64 -1")
 
 
 def needed_sizes(program: Program) -> list[Size]:
@@ -281,11 +322,22 @@ def needed_sizes(program: Program) -> list[Size]:
             if size is not None and not isinstance(size, int):
                 found.setdefault(size)
 
+    def need_program(program: Program) -> None:
+        for step in program.steps:
+            need_step(step)
+        for buffer in program.temporaries:
+            if buffer.role != "tape":
+                need(buffer.elements)
+
     def need_address(address: Address) -> None:
         need(address.constant, *(step for _, step in address.terms))
 
-    for step in program.steps:
-        if isinstance(step, Region):
+    def need_step(step: Step) -> None:
+        if isinstance(step, Repeat | Choose):
+            need(*control_sizes(step))
+            for inner in step.inner:
+                need_program(inner)
+        elif isinstance(step, Region):
             if step.size is not None:
                 need(step.size, step.chunk, step.chunks)
             for f in step.fills:
@@ -313,6 +365,6 @@ def needed_sizes(program: Program) -> list[Size]:
             need_address(step.a[1])
             need_address(step.b[1])
             need_address(step.c[1])
-    for buffer in program.temporaries:
-        need(buffer.elements)
+
+    need_program(program)
     return list(found)

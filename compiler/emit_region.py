@@ -82,9 +82,9 @@ def has_loops(region: Region) -> bool:
 class RegionWriter(Access):
     """Writes one region as a function."""
 
-    def __init__(self, module: Module, region: Region, name: str) -> None:
-        self.loops = has_loops(region)
-        super().__init__(Body(module, self.loops and inlines(region.items)), region.across)
+    def __init__(self, module: Module, region: Region, name: str, repeated: bool = False) -> None:
+        self.loops, self.repeated = has_loops(region), repeated
+        super().__init__(Body(module, (self.loops or repeated) and inlines(region.items)), region.across)
         self.module, self.region, self.name = module, region, name
         self.accumulators: dict[int, Start] = {}
         self.wide_partials = {p.partial: p.lanes for p in region.partials}
@@ -121,7 +121,8 @@ class RegionWriter(Access):
             parameters.append("ptr %status")
         if region.size is not None:
             parameters += ["i64 %first", "i64 %last"]
-        attribute = "#6" if self.loops else "#1" if statements > BIG_NEST else "#2"
+        inside = self.repeated and region.size is None  # straight statements in a loop keep to its registers
+        attribute = "#8" if inside else "#6" if self.loops else "#1" if statements > BIG_NEST else "#2"
         head = f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{"
         return "\n".join([head, "entry:", *body.size_loads(), *body.lines, "}"]), list(self.parameters)
 

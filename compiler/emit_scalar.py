@@ -144,6 +144,7 @@ class Module:
                 # vectors are written out; without the width LLVM would cut those of 512 bits in two
                 f"attributes #6 = {{ nounwind noinline {WIDTH} }}",
                 f"attributes #7 = {{ nounwind noinline {WIDTH} }}",
+                f"attributes #8 = {{ nounwind alwaysinline {WIDTH} }}",
                 '!0 = !{!"branch_weights", i32 1, i32 100000}',
                 "",
             ]
