@@ -14,6 +14,7 @@ from compiler.program import (
     Accumulate,
     Address,
     Buffer,
+    Choose,
     Fill,
     Finish,
     Item,
@@ -24,6 +25,7 @@ from compiler.program import (
     Program,
     Ref,
     Region,
+    Repeat,
     Step,
     Store,
     Tiles,
@@ -109,7 +111,7 @@ def total(sizes: Iterable[Size]) -> Size:
 
 def account(program: Program, copied: Size = 0) -> Account:
     """What a program costs, if results of `copied` bytes are copies of others."""
-    costs = [_product(s) if isinstance(s, Product) else _region(s) for s in program.steps]
+    costs = [_cost(s) for s in program.steps]
     used = [_temporaries(s) for s in program.steps]
     first: dict[Buffer, int] = {}
     last: dict[Buffer, int] = {}
@@ -127,6 +129,26 @@ def account(program: Program, copied: Size = 0) -> Account:
     outputs = total(bytes_of(b) for b in dict.fromkeys(program.outputs)) + copied
     given = total(bytes_of(b) for b in [*program.inputs, *(b for b, _ in program.constants)])
     return Account(costs, given + outputs, outputs)
+
+
+def _cost(step: Step) -> Cost:
+    if isinstance(step, Product):
+        return _product(step)
+    return _region(step) if isinstance(step, Region) else _control(step)
+
+
+def _control(step: Repeat | Choose) -> Cost:
+    """Arrays count once, whatever the rounds do with them; where nobody knows how many rounds are run, it is one. Of
+    branches all are counted."""
+    rounds: Size = 1
+    if isinstance(step, Repeat) and isinstance(step.trips, int | dims.Dim):
+        rounds = step.trips
+    inside = [_cost(s) for program in step.inner for s in program.steps]
+    return Cost(
+        read={b: bytes_of(b) for b in step.reads if b.role in ARRAYS},
+        written={b: bytes_of(b) for b in step.writes if b.role in ARRAYS},
+        flops=total(c.flops for c in inside) * rounds,
+    )
 
 
 def loops(items: Sequence[Item], around: tuple[Loop, ...] = ()) -> Iterator[tuple[Item, tuple[Loop, ...]]]:
@@ -234,6 +256,8 @@ def _temporaries(step: Step) -> list[Buffer]:
     """The temporaries that a step needs, in the order of their first use."""
     if isinstance(step, Product):
         found = [step.a[0], step.b[0], step.c[0]]
+    elif isinstance(step, Repeat | Choose):
+        found = [*step.reads, *step.writes]
     else:
         found = [s.buffer for s in walk(step.items) if isinstance(s, Load | Store | Finish | Fill)]
         found += [p.buffer for p in step.partials] + [f.buffer for f in step.fills]

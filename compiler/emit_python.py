@@ -15,6 +15,7 @@ from compiler.program import (
     Address,
     Buffer,
     Check,
+    Choose,
     Const,
     Fill,
     Finish,
@@ -24,9 +25,11 @@ from compiler.program import (
     Note,
     Position,
     Primitive,
+    Product,
     Program,
     Ref,
     Region,
+    Repeat,
     SizeOf,
     Start,
     Store,
@@ -125,53 +128,174 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
         w.put(1, f"# {b.name}: {_text(b.node)}, {b.dtype.name}" + ("" if b.role == "scalar" else f"[{b.elements}]"))
     for size, short in names.items():
         w.put(1, f"# {short} = {size}")
-    for b in program.temporaries:
-        w.put(1, f"{b.name} = empty({size_text(b.elements, names)}, {b.dtype.name})  # {_text(b.node)}")
-    for step in program.steps:
-        if isinstance(step, Region):
-            _region(w, step)
-        else:
-            left, right, result = step.a, step.b, step.c
-            w.put(1, f"# {_text(step.node)}")
-            for k, size in enumerate(step.batch):
-                w.put(1 + k, f"for i{k} in range({size_text(size, names)}):")
-            rest = [size_text(s, names) for s in (step.rows, step.columns, step.inner, *left[2:], *right[2:])]
-            w.put(
-                1 + len(step.batch),
-                (
-                    f"matmul({', '.join(rest)}, {left[0].name}, {w.address(left[1])}, "
-                    f"{right[0].name}, {w.address(right[1])}, "
-                    f"{result[0].name}, {w.address(result[1])})"
-                ),
-            )
+    _steps(w, program, 1)
     return "\n".join(w.lines) + "\n"
 
 
-def _region(w: _Writer, region: Region) -> None:
+def _steps(w: _Writer, program: Program, level: int) -> None:
+    """The steps of a program, with room for what is between them."""
+    for b in program.temporaries:
+        room = "0" if b.role == "tape" else size_text(b.elements, w.names)
+        w.put(level, f"{b.name} = empty({room}, {b.dtype.name})  # {_text(b.node)}")
+    for number, step in enumerate(program.steps):
+        if isinstance(step, Region):
+            _region(w, step, level)
+        elif isinstance(step, Product):
+            _product(w, step, level)
+        elif isinstance(step, Repeat):
+            _repeat(w, step, number, level)
+        else:
+            _choose(w, step, number, level)
+
+
+def _product(w: _Writer, step: Product, level: int) -> None:
+    left, right, result = step.a, step.b, step.c
+    w.put(level, f"# {_text(step.node)}")
+    for k, size in enumerate(step.batch):
+        w.put(level + k, f"for i{k} in range({size_text(size, w.names)}):")
+    rest = [size_text(s, w.names) for s in (step.rows, step.columns, step.inner, *left[2:], *right[2:])]
+    w.put(
+        level + len(step.batch),
+        (
+            f"matmul({', '.join(rest)}, {left[0].name}, {w.address(left[1])}, "
+            f"{right[0].name}, {w.address(right[1])}, "
+            f"{result[0].name}, {w.address(result[1])})"
+        ),
+    )
+
+
+# -- loops and branches ------------------------------------------------------------------------------------------------
+
+
+def _function(w: _Writer, program: Program, name: str, level: int) -> None:
+    """The function of a program inside a loop or a branch."""
+    arguments = [b.name for b in (*program.inputs, *program.outputs)]
+    w.put(level, f"def {name}({', '.join(arguments)}):")
+    _steps(w, program, level + 1)
+    if not w.lines[-1].startswith("    " * (level + 1)):
+        w.put(level + 1, "pass")
+
+
+def _given(inside: Buffer, outside: Buffer) -> str:
+    """A value from outside as a program inside takes it."""
+    return f"{outside.name}[0]" if inside.role == "scalar" and outside.role != "scalar" else outside.name
+
+
+def _rows(w: _Writer, buffer: Buffer, row: Buffer, at: str) -> str:
+    """The elements of a buffer in one round."""
+    size = size_text(row.elements, w.names)
+    return f"{buffer.name}[{at}*{size}:({at} + 1)*{size}]"
+
+
+def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
+    tag, states = f"{level}_{number}", len(step.firsts)
+    w.put(level, f"# {_text(step.node)}{_line(step.node)}")
+    _function(w, step.body, f"body{tag}", level)
+    if step.holds is not None:
+        _function(w, step.holds, f"holds{tag}", level)
+    elements = step.body.inputs[1 + states : 1 + states + len(step.xs)]
+    outside = step.body.inputs[1 + states + len(step.xs) :]
+    rows = step.body.outputs[states:]
+    names = [f"s{tag}_{k}" for k in range(states)]
+    for name, inside, first in zip(names, step.body.inputs[1:], step.firsts, strict=False):
+        w.put(level, f"{name} = {_given(inside, first)}")
+    w.put(level, f"round{tag} = 0")
+    if isinstance(step.trips, Buffer):
+        trips: str | None = f"{step.trips.name}[0]"
+    else:
+        trips = None if step.trips is None else size_text(step.trips, w.names)
+    w.put(level, f"while {'True' if trips is None else f'round{tag} < {trips}'}:")
+    level += 1
+    at = f"at{tag}"
+    w.put(level, f"{at} = {f'{trips} - 1 - round{tag}' if step.reverse else f'round{tag}'}")
+    given = [at, *names]
+    for x, inside in zip(step.xs, elements, strict=True):
+        row = _rows(w, x, inside, at)
+        given.append(f"{x.name}[{at}]" if inside.role == "scalar" else row)
+    given += [_given(inside, value) for inside, value in zip(outside, step.outside, strict=True)]
+    if step.holds is not None:
+        (flag,) = step.holds.outputs
+        w.put(level, f"more{tag} = empty(1, {flag.dtype.name})")
+        _call(w, f"holds{tag}", [*given, f"more{tag}"], tag, level)
+        w.put(level, f"if not more{tag}[0]: break")
+    if step.limit is not None:
+        w.put(level, f"if round{tag} >= {step.limit}: return {step.error}")
+    results = []
+    for k, b in enumerate(step.body.outputs[:states]):
+        results.append(f"t{tag}_{k}")
+        w.put(level, f"t{tag}_{k} = empty({size_text(b.elements, w.names)}, {b.dtype.name})")
+    for k, (b, row) in enumerate(zip(step.gathered, rows, strict=True)):
+        if b is not None and b.role != "tape":
+            results.append(_rows(w, b, row, at))
+        else:
+            results.append(f"y{tag}_{k}")
+            w.put(level, f"y{tag}_{k} = empty({size_text(row.elements, w.names)}, {row.dtype.name})")
+    _call(w, f"body{tag}", [*given, *results], tag, level)
+    for k, b in enumerate(step.gathered):
+        if b is not None and b.role == "tape":
+            w.put(level, f"{b.name} = joined({b.name}, y{tag}_{k}, {step.reverse})")
+    for k, (name, inside) in enumerate(zip(names, step.body.inputs[1:], strict=False)):
+        w.put(level, f"{name} = t{tag}_{k}" + ("[0]" if inside.role == "scalar" else ""))
+    w.put(level, f"round{tag} += 1")
+    level -= 1
+    for name, last in zip(names, step.lasts, strict=True):
+        if last is not None:
+            w.put(level, f"{last.name}[:] = {name}")
+    if step.count is not None:
+        w.put(level, f"{step.count.name}[:] = round{tag}")
+
+
+def _choose(w: _Writer, step: Choose, number: int, level: int) -> None:
+    tag = f"{level}_{number}"
+    w.put(level, f"# {_text(step.node)}{_line(step.node)}")
+    for k, body in enumerate(step.bodies):
+        _function(w, body, f"case{tag}_{k}", level)
+    results = []
+    for k, (b, like) in enumerate(zip(step.results, step.bodies[0].outputs, strict=True)):
+        results.append(f"y{tag}_{k}" if b is None else b.name)
+        if b is None:
+            w.put(level, f"y{tag}_{k} = empty({size_text(like.elements, w.names)}, {like.dtype.name})")
+    for k, body in enumerate(step.bodies):
+        word = "if" if k == 0 else "elif"
+        w.put(level, f"{word} {step.index.name}[0] == {k}:")
+        given = [_given(inside, value) for inside, value in zip(body.inputs, step.values, strict=True)]
+        _call(w, f"case{tag}_{k}", [*given, *results], tag, level + 1)
+    w.put(level, f"else: return {step.error}")
+
+
+def _call(w: _Writer, name: str, given: Sequence[str], tag: str, level: int) -> None:
+    w.put(level, f"failed{tag} = {name}({', '.join(given)})")
+    w.put(level, f"if failed{tag}: return failed{tag}")
+
+
+# -- regions -----------------------------------------------------------------------------------------------------------
+
+
+def _region(w: _Writer, region: Region, level: int) -> None:
     """The function of a chunk's rows, and its calls."""
     for f in region.fills:
-        w.put(1, _statement(w, f))
+        w.put(level, _statement(w, f))
     if region.size is None:
-        _items(w, region.items, 1)
+        _items(w, region.items, level)
         return
     size, chunk, chunks = (size_text(s, w.names) for s in (region.size, region.chunk, region.chunks))
     for p in region.partials:
         if p.lanes > 1:
             w.wide[p.partial.name] = p.lanes
         count = size_text(p.partial.elements, w.names)
-        w.put(1, f"{p.partial.name}s = empty(({chunks}, {count}), {p.partial.dtype.name})")
-    w.put(1, f"for chunk in range({chunks}):" + ("" if region.chunks == 1 else "  # threads share them"))
-    w.put(2, f"first, last = chunk*{chunk}, min(chunk*{chunk} + {chunk}, {size})")
+        w.put(level, f"{p.partial.name}s = empty(({chunks}, {count}), {p.partial.dtype.name})")
+    w.put(level, f"for chunk in range({chunks}):" + ("" if region.chunks == 1 else "  # threads share them"))
+    w.put(level + 1, f"first, last = chunk*{chunk}, min(chunk*{chunk} + {chunk}, {size})")
     for p in region.partials:
-        w.put(2, f"{p.partial.name} = {p.partial.name}s[chunk]")
+        w.put(level + 1, f"{p.partial.name} = {p.partial.name}s[chunk]")
     for b in region.tiles:
-        w.put(2, f"{b.name} = empty({size_text(b.elements, w.names)}, {b.dtype.name})  # {_text(b.node)}")
-    _items(w, region.items, 2)
+        w.put(level + 1, f"{b.name} = empty({size_text(b.elements, w.names)}, {b.dtype.name})  # {_text(b.node)}")
+    _items(w, region.items, level + 1)
     for p in region.partials:
         target, dtype = p.buffer.name, p.buffer.dtype.name
         first = _number(identity(p.combine, p.partial.dtype), p.partial.dtype)
         lanes = "" if p.lanes == 1 else f", {p.lanes}"
-        w.put(1, f"{target}[:] = combined({_combining(p.combine)}, {first}, {p.partial.name}s, {dtype}{lanes})")
+        w.put(level, f"{target}[:] = combined({_combining(p.combine)}, {first}, {p.partial.name}s, {dtype}{lanes})")
 
 
 def _combining(name: str) -> str:
@@ -322,6 +446,7 @@ def namespace() -> dict[str, Any]:
         better_minimum=lambda v, best: v < best or (v != v and best == best),
         matmul=_matmul,
         folded=_folded,
+        joined=lambda tape, row, first: np.concatenate((row, tape) if first else (tape, row)),
         combined=_combined,
     )
     names.update(logical_or=np.logical_or, logical_and=np.logical_and, inf=np.inf)

@@ -9,10 +9,26 @@ from typing import TYPE_CHECKING
 
 from compiler import kernel
 from compiler.account import Account, Cost, account, bytes_of, total
+from compiler.emit_control import shared
 from compiler.emit_product import BLAS_FROM
 from compiler.graph import Graph
 from compiler.layout import shape_of
-from compiler.program import Buffer, Finish, Item, Loop, Note, Product, Region, Step, Store, Tiles, walk
+from compiler.program import (
+    Buffer,
+    Choose,
+    Finish,
+    Item,
+    Loop,
+    Note,
+    Product,
+    Program,
+    Region,
+    Repeat,
+    Step,
+    Store,
+    Tiles,
+    walk,
+)
 from compiler.threads import get_num_threads
 from symgraph import dims
 from symgraph.dims import Size
@@ -32,6 +48,9 @@ PLACES = {
     "temporary": "memory",
     "output": "output",
     "slot": "stack",
+    "tape": "memory that grows",
+    "input": "from outside",
+    "scalar": "registers",
 }
 """Where a value is kept, by the role of its buffer."""
 
@@ -62,7 +81,7 @@ def _passes(what: str, variant: Variant) -> list[str]:
     kept = sum(b.role == "temporary" for b in variant.program.temporaries)
     lines.append(
         f"  schedule: {_count(len(steps), 'step')}, {_count(sum(r.size is not None for r in regions), 'region')} of "
-        f"rows, {_count(len(steps) - len(regions), 'matrix product')}, {_count(kept, 'temporary array')}"
+        f"rows, {_count(sum(isinstance(s, Product) for s in steps), 'matrix product')}, {_count(kept, 'temporary array')}"
     )
     lines.append(f"    moves {spent.moved} bytes, inputs and outputs are {spent.ends}; {spent.flops} flops")
     return lines
@@ -85,6 +104,7 @@ class _Schedule:
     def __init__(self, variant: Variant) -> None:
         self.variant, self.program = variant, variant.program
         self.sizes = {} if _fixed(variant) else variant.latest
+        self.depth = 0  # of the loops and branches around
         self.unit = "tile"  # what the rows of a loop are rows of
         self.short: dict[str, str] = {}  # what long sizes are called
         self.names: dict[Expr, str] = {}  # what stored values, and sizes, are called
@@ -94,7 +114,7 @@ class _Schedule:
                 axis, shape = node.params["axis"], shape_of(node.args[0])
                 size = str(dims.product(shape) if axis is None else shape[axis])
                 self.names[node] = size if size.isalnum() else f"({size})"
-        for step in self.program.steps:
+        for step in self.program.all_steps():
             for b in _results(step):
                 if b.node is not None and not b.name.startswith("t_"):
                     self.names[b.node] = b.name.removeprefix("p_")
@@ -104,21 +124,55 @@ class _Schedule:
         self.put(0, head)
         if self.sizes:
             self.put(1, "sizes: " + ", ".join(f"{name} = {size}" for name, size in sorted(self.sizes.items())))
-        for number, (step, cost) in enumerate(zip(self.program.steps, spent.steps, strict=True), 1):
-            self.short = {}
-            if isinstance(step, Product):
-                self._product(step, number)
-            elif step.size is None:
-                self.put(1, f"step {number}: without loops")
-                self._items(step.items, 2, _stores(step))
-            else:
-                self._region(step, number, cost)
-            self._cost(cost)
+        self._steps(self.program, spent, "")
         self._sum(spent)
         return self.out
 
+    def _steps(self, program: Program, spent: Account, prefix: str) -> None:
+        for number, (step, cost) in enumerate(zip(program.steps, spent.steps, strict=True), 1):
+            self.short = {}
+            name = f"{prefix}{number}"
+            if isinstance(step, Product):
+                self._product(step, name)
+            elif isinstance(step, Repeat | Choose):
+                self._control(step, name)
+            elif step.size is None:
+                self.put(1, f"step {name}: without loops")
+                self._items(step.items, 2, _stores(step))
+            else:
+                self._region(step, name, cost)
+            self._cost(cost)
+
     def put(self, level: int, text: str) -> None:
-        self.out.append("  " * level + text)
+        self.out.append("  " * (level + self.depth) + text)
+
+    def _control(self, step: Repeat | Choose, name: str) -> None:
+        if isinstance(step, Choose):
+            self.put(1, f"step {name}: one of {len(step.bodies)} branches{_line(step.node)}")
+            titles = [f"branch {k}" for k in range(len(step.bodies))]
+        else:
+            self.put(1, f"step {name}: loop {self._rounds(step)}{_line(step.node)}")
+            titles = ["each round"] if step.holds is None else ["whether another round is run", "each round"]
+            places = ["registers" if b.role == "scalar" else "memory" for b in step.body.inputs[1 : 1 + len(step.firsts)]]
+            if places:
+                self.put(2, "state: " + ", ".join(f"s{k} in {place}" for k, place in enumerate(places)))
+            rows = [b for b in step.gathered if b is not None]
+            if rows:
+                self.put(2, "gathers: " + ", ".join(f"{b.name} in {PLACES[b.role]}" for b in rows))
+        for title, program in zip(titles, step.inner, strict=True):
+            self.put(2, f"{title}:")
+            self.depth += 2
+            self._steps(program, account(program), f"{name}.")
+            self.depth -= 2
+
+    def _rounds(self, step: Repeat) -> str:
+        backwards = " from the last to the first" if step.reverse else ""
+        if step.trips is None:
+            most = "" if step.limit is None else f", at most {step.limit:,} times"
+            return f"while a condition holds{most}"
+        if isinstance(step.trips, Buffer):
+            return f"of as many rounds as {step.trips.name} says{backwards}"
+        return f"of {self.exact(step.trips)} rounds{backwards}" + ("; threads share them" if shared(step) else "")
 
     # sizes
 
@@ -159,7 +213,7 @@ class _Schedule:
 
     # steps
 
-    def _product(self, p: Product, number: int) -> None:
+    def _product(self, p: Product, number: str) -> None:
         self.put(1, f"step {number}: matrix product of {', '.join(map(self.size, (p.rows, p.inner, p.columns)))}")
         if p.batch:
             self.put(2, f"for each of {self.exact(dims.product(p.batch))}")
@@ -174,7 +228,7 @@ class _Schedule:
         self.put(2, f"by: {by}")
         self.put(2, f"{p.c[0].name} = {self._formula(p.node)}   [{PLACES[p.c[0].role]}]{_line(p.node)}")
 
-    def _region(self, region: Region, number: int, cost: Cost) -> None:
+    def _region(self, region: Region, number: str, cost: Cost) -> None:
         assert region.size is not None
         self.put(1, f"step {number}: region of {self.exact(region.size)} rows")
         if region.chunks == 1:
@@ -280,6 +334,8 @@ def _fixed(variant: Variant) -> bool:
 def _results(step: Step) -> list[Buffer]:
     if isinstance(step, Product):
         return [step.c[0]]
+    if isinstance(step, Repeat | Choose):
+        return step.writes
     return [s.buffer for s in walk(step.items) if isinstance(s, Store | Finish)]
 
 

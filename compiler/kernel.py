@@ -63,7 +63,7 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     sizes = needed_sizes(program)
     arrays = [b for b in dict.fromkeys(program.outputs) if b not in singles]
     program.outputs = [*arrays, *singles]
-    products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps)
+    products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.all_steps())
     library = blas() if products else {}
     pool = {name: runtime.load().addresses[name] for name in ("pool_malloc", "pool_free")}
     symbols = {**library, **pool}

@@ -381,12 +381,19 @@ class Program:
     temporaries: list[Buffer]
     errors: list[tuple[type[Exception], str]]
 
+    def all_steps(self) -> Iterator[Step]:
+        """Every step, those of programs inside included."""
+        for step in self.steps:
+            yield step
+            if isinstance(step, Control):
+                for inner in step.inner:
+                    yield from inner.all_steps()
+
     @cached_property
     def statements(self) -> int:
         """How many statements there are."""
-        regions = [step for step in self.steps if isinstance(step, Region)]
-        here = sum(isinstance(s, Primitive | Load | Store) for r in regions for s in walk(r.items))
-        return here + sum(p.statements for step in self.steps if isinstance(step, Control) for p in step.inner)
+        regions = [step for step in self.all_steps() if isinstance(step, Region)]
+        return sum(isinstance(s, Primitive | Load | Store) for r in regions for s in walk(r.items))
 
     @cached_property
     def work(self) -> Size:

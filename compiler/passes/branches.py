@@ -17,7 +17,8 @@ def form_branches(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]
     """switch(index, x, y) -> one of several bodies, that hold what only they need"""
     if not any(node.op is ct.switch for node in graph.order):
         return list(graph.outputs)
-    owners = branches_of(graph.order, graph.outputs, elementwise=False)
+    given = [node for node in graph.order if node.op in ar.NAMED]  # it is there, whoever wants it
+    owners = branches_of(graph.order, [*graph.outputs, *given], elementwise=False)
     level = levels(graph.order)
     groups: dict[tuple[Expr, int, int], list[Expr]] = {}
     outer = [node for node in graph.order if owners.get(node) is None]
