@@ -164,13 +164,23 @@ def _control(node: Expr, args: tuple[Expr, ...]) -> Expr:
     bodies = list(bodies_of(node))
     parameters = bodies[0].parameters
     taken = {name_of(p) for p in parameters}
-    laid = [lay_out(Graph(body.outputs)) for body in bodies]
+    laid = [_apart(lay_out(Graph(body.outputs))) for body in bodies]
     for outputs in laid:
         for inner in toposort(outputs):
             if inner.op is ar.constant and inner.type.shape and inner not in arrays:
                 arrays[inner] = fresh(inner.type, "a", taken)
     changed = iter([Body((*parameters, *arrays.values()), rebuild(outputs, arrays)) for outputs in laid])
     return build(node.op, (*args, *arrays), with_bodies(node, lambda body: next(changed)))
+
+
+def _apart(outputs: Sequence[Expr]) -> list[Expr]:
+    """The outputs, each in memory of its own."""
+    found: dict[Expr, None] = {}
+    for node in outputs:
+        while memory_base(node) in found:
+            node = as_expr(ar.contiguous(node))
+        found[memory_base(node)] = None
+    return list(found)
 
 
 def in_memory(base: Expr) -> bool:

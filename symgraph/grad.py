@@ -11,7 +11,7 @@ import numpy as np
 from symgraph import origin
 from symgraph.contexts import Branch, branches_of
 from symgraph.errors import GradientError
-from symgraph.expr import Body, Expr, as_expr, bound, check_same_shape, toposort
+from symgraph.expr import Body, Expr, as_expr, bound, check_same_shape, rebuild, toposort
 from symgraph.interning import collection_paused
 from symgraph.op import NONE
 from symgraph.ops import array as ar, control as ct, elementwise as ew
@@ -227,18 +227,21 @@ def loop_pullback(node: Expr, bars: Mapping[int, Expr], leads: Collection[Expr])
     sum_outs = [as_expr(ew.add(s, g)) for s, g in zip(sums, rest_outs[: len(sinks)], strict=True)]
     x_outs = rest_outs[len(sinks) :]
     outputs = [*state_outs, *sum_outs, *x_outs]
+    products = _products(outputs, set(order) - set(body.parameters))
+    read = [bound(next(fresh), p.type) for p in products]
+    outputs = rebuild(outputs, dict(zip(products, read, strict=True)))
     used = set(toposort(outputs))
     kept = [s for s in states if s in used]
-    whole = taped(node, [states.index(s) for s in kept])
-    tape = [as_expr(ct.item(whole, index=len(body.outputs) + k)) for k in range(len(kept))]
+    whole = taped(node, [*kept, *products])
+    tape = [as_expr(ct.item(whole, index=len(body.outputs) + k)) for k in range(len(kept) + len(products))]
     xs = [p for p in parts if p in used]
     backward = Body(
-        [at, *state_bars, *sums, *kept, *xs, *row_bars, *(p for p in outside if p in used)],
+        [at, *state_bars, *sums, *kept, *read, *xs, *row_bars, *(p for p in outside if p in used)],
         outputs,
     )
     run = params["trips"]
     length = params["length"]
-    trips = [] if run == ct.SIZED else [ct.item(whole, index=len(body.outputs) + len(kept))]
+    trips = [] if run == ct.SIZED else [ct.item(whole, index=len(body.outputs) + len(tape))]
     if run == ct.SIZED and length is None:
         length = ct.length_of([a.type for a in node.args], params)
     result = ct.loop(
@@ -271,11 +274,27 @@ def _differentiable(node: Expr) -> bool:
     return node.type.dtype is None or node.type.dtype.kind == "f"
 
 
-def taped(node: Expr, states: Sequence[int]) -> Expr:
-    """The loop, with these of its states before each round gathered after what it gathers already."""
+def _products(outputs: Sequence[Expr], inside: Collection[Expr]) -> list[Expr]:
+    """What a round of the other loop needs and would take long to compute again: products of matrices."""
+    found: dict[Expr, None] = {}
+    seen: set[Expr] = set(outputs)
+    stack = list(outputs)[::-1]
+    while stack:
+        node = stack.pop()
+        if node in inside and node.op.kind == "contraction":
+            found[node] = None
+            continue
+        more = [a for a in dict.fromkeys(node.args) if a not in seen]
+        seen.update(more)
+        stack.extend(reversed(more))
+    return list(found)
+
+
+def taped(node: Expr, values: Sequence[Expr]) -> Expr:
+    """The loop, which gathers these values of its body as well, after what it gathers already."""
     params = node.params
     body: Body = params["body"]
-    params["body"] = Body(body.parameters, [*body.outputs, *(body.parameters[1 + k] for k in states)])
+    params["body"] = Body(body.parameters, [*body.outputs, *values])
     return ct.loop(*node.args, **params)  # type: ignore[no-any-return]
 
 

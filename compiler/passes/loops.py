@@ -12,7 +12,7 @@ from compiler.passes.rewrite import Rewrite, with_args
 from symgraph import origin
 from symgraph.contexts import branches_of
 from symgraph.expr import Body, Expr, as_expr, rebuild, toposort
-from symgraph.ops import control as ct
+from symgraph.ops import array as ar, control as ct
 
 
 Key = Expr | int | None
@@ -149,7 +149,9 @@ def _tidied(
     found = []
     for whole, members in loops:
         count = len(whole.keys)
-        _drop(whole, {keys[k] for member, keys in members for k in used[member]})
+        wanted = {keys[k] for member, keys in members for k in used[member]}
+        _take_in(whole)
+        _drop(whole, wanted)
         _move_out(whole)
         result, place = whole.node(), {key: k for k, key in enumerate(whole.keys)}
         for member, keys in members:
@@ -214,8 +216,39 @@ def _join(a: Loop, b: Loop) -> dict[Key, Key] | None:
     return names
 
 
+def _take_in(loop: Loop) -> None:
+    """Numbers that fill the arrays a loop runs over, and constants that it takes from outside, are known inside."""
+    replace: dict[Expr, Expr] = {}
+    taken = {name_of(p) for p in loop.parameters}
+    for p, x in list(loop.xs.items()):
+        number = _filling(x)
+        if number is None or (len(loop.xs) == 1 and loop.params["trips"] == ct.SIZED and loop.params["length"] is None):
+            continue
+        if number.op is not ar.constant:
+            inside = fresh(number.type, "c", taken)
+            loop.outside[inside] = number
+            number = inside
+        shape = p.type.shape
+        replace[p] = number if number.type is p.type else as_expr(ar.broadcast_to(number, shape=shape))
+    for p, value in loop.outside.items():
+        if value.op is ar.constant and not value.type.shape and value.type is p.type:
+            replace[p] = value
+    if replace:
+        loop.replaced(rebuild(loop.outputs, replace))
+
+
+def _filling(x: Expr) -> Expr | None:
+    """The number that an array is filled with."""
+    while x.op is ar.broadcast_to:
+        (x,) = x.args
+    return x if x.type.shape == () and not x.type.weak else None
+
+
 def _drop(loop: Loop, wanted: set[Key]) -> None:
     """Leave out states, and what is gathered, that nothing wanted is computed from."""
+    unchanged = {p: first for p, first in loop.states.items() if loop.after[p] is p and p not in wanted}
+    loop.outside.update(unchanged)
+    loop.states = {p: first for p, first in loop.states.items() if p not in unchanged}
     kept = {key for key in wanted if isinstance(key, Expr)}
     rows = {k: value for k, value in loop.gathered.items() if k in wanted}
     roots = [*rows.values(), *([] if loop.holds is None else [loop.holds])]
