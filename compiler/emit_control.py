@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING
 
 from compiler.emit_scalar import Body, memory_type, register_type
 from compiler.program import OVERHEAD, Buffer, Choose, Program, Repeat
+from compiler.runtime.interrupt import INTERRUPTED
 from symgraph import dims
 from symgraph.dims import Size
 
 if TYPE_CHECKING:
     from compiler.emit_llvm import ProgramWriter
+
+SELDOM, OFTEN = 4096, 16
+"""After how many rounds a loop looks at the clock: one with straight statements in it, and another."""
+
+PATIENCE = 1 << 24
+"""Ticks of the clock, some milliseconds, after which a loop lets signal handlers run."""
+
+BRIEF = 4096
+"""Rounds up to which a loop of straight statements does not look at the clock at all."""
 
 ROOM = 64
 """Rounds that a loop makes room for at first, if it does not know how many it will run."""
@@ -130,6 +140,9 @@ class RepeatWriter(_Caller):
         self.tapes = [b for b in self.gathered if b.role == "tape"]
         self.fails |= bool(self.tapes) or step.limit is not None
         self.shared = shared(step)
+        brief = isinstance(step.trips, int) and step.trips <= BRIEF and self.body.straight
+        self.polls = not (brief or self.shared)
+        self.fails |= self.polls
         self.buffers = list(dict.fromkeys([*step.reads, *step.writes, *self.work]))
 
     # one round
@@ -184,6 +197,11 @@ class RepeatWriter(_Caller):
                 main.do(f"store ptr {pointers[halves[0]]}, ptr {then[k]}")
         trips = self._trips(pointers)
         tapes = self._open_tapes(trips)
+        if self.polls:
+            self.owner.module.declare("i64 @llvm.readcyclecounter()", pure=False)
+            self.owner.module.declare(f"i64 @poll()", pure=False)
+            clock = main.let("call i64 @llvm.readcyclecounter()")
+            main.do(f"store i64 {clock}, ptr {self.alloca('clock', 'i64')}")
         main.do(f"br label %{tag}.head")
         main.label(f"{tag}.head")
         at = main.let(f"load i64, ptr {rounds}")
@@ -217,6 +235,8 @@ class RepeatWriter(_Caller):
         self.call(main, self.body, inputs, [*results, *self._rows(main, place, here)], "%parallel")
         self._advance(now, then, states, pointers)
         main.do(f"store i64 {main.let(f'add nsw i64 {at}, 1')}, ptr {rounds}")
+        if self.polls:
+            self._poll(at)
         if self.body.fails or (self.holds is not None and self.holds.fails):
             fine = main.let(f"icmp eq i64 {main.let('load i64, ptr %status')}, {NO_ERROR}")
             main.do(f"br i1 {fine}, label %{tag}.head, label %{tag}.exit")
@@ -224,6 +244,27 @@ class RepeatWriter(_Caller):
             main.do(f"br label %{tag}.head")
         main.label(f"{tag}.exit")
         self._close(now, rounds, tapes)
+
+    def _poll(self, at: str) -> None:
+        """Every now and then: ask whether the call is to end."""
+        main, tag = self.main, self.tag
+        rest = main.let(f"and i64 {at}, {(SELDOM if self.body.straight else OFTEN) - 1}")
+        main.do(f"br i1 {main.let(f'icmp eq i64 {rest}, 0')}, label %{tag}.look, label %{tag}.on, !prof !0")
+        main.label(f"{tag}.look")
+        clock, now = f"%{tag}.clock", main.let("call i64 @llvm.readcyclecounter()")
+        passed = main.let(f"sub i64 {now}, {main.let(f'load i64, ptr {clock}')}")
+        main.do(f"br i1 {main.let(f'icmp ugt i64 {passed}, {PATIENCE}')}, label %{tag}.ask, label %{tag}.on")
+        main.label(f"{tag}.ask")
+        main.do(f"store i64 {now}, ptr {clock}")
+        alone = main.let(f"icmp eq i64 {main.let('load atomic i64, ptr %status monotonic, align 8')}, {NO_ERROR}")
+        main.do(f"br i1 {alone}, label %{tag}.signal, label %{tag}.exit")  # another thread may have been told
+        main.label(f"{tag}.signal")
+        stop = main.let(f"icmp ne i64 {main.let(f'call i64 @poll()')}, 0")
+        main.do(f"br i1 {stop}, label %{tag}.end, label %{tag}.on")
+        main.label(f"{tag}.end")
+        main.let(f"atomicrmw umin ptr %status, i64 {INTERRUPTED} monotonic")
+        main.do(f"br label %{tag}.exit")
+        main.label(f"{tag}.on")
 
     def _states(self, now: Sequence[str]) -> list[str]:
         found = []
@@ -352,7 +393,13 @@ class RepeatWriter(_Caller):
             inputs = self._inputs(body, step.body, "%round", pointers, [])
             self.call(body, self.body, inputs, self._rows(body, "%round", pointers), "@in_turn")
 
-        body.counted("round", low, high, "1", one)
+        def unless_failed() -> None:
+            fine = body.let(f"icmp eq i64 {body.let('load atomic i64, ptr %status monotonic, align 8')}, {NO_ERROR}")
+            body.do(f"br i1 {fine}, label %go, label %round.latch")
+            body.label("go")
+            one()
+
+        body.counted("round", low, high, "1", unless_failed if self.body.fails else one)
         body.do("ret void")
         lines = [*body.lines[:start], *body.size_loads(), *body.lines[start:]]
         head = f"\ndefine internal void @{name}(ptr %closure, i64 %chunk) #2 {{"

@@ -65,7 +65,7 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     program.outputs = [*arrays, *singles]
     products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.all_steps())
     library = blas() if products else {}
-    pool = {name: runtime.load().addresses[name] for name in ("pool_malloc", "pool_free")}
+    pool = {name: runtime.load().addresses[name] for name in ("pool_malloc", "pool_free", "poll")}
     symbols = {**library, **pool}
     with machine.lock:
         text = emit(program, "core", sizes, bool(library)) + entry(program, "core")

@@ -8,13 +8,14 @@ from functools import partial
 
 import numpy as np
 
-from compiler import kernel
+from compiler import kernel, runtime
 from compiler.arguments import SUPPORTED
 from compiler.graph import Graph
 from compiler.layout import lay_out, memory_base, shape_of
 from compiler.passes import Step, optimise
 from compiler.program import Program
 from compiler.runtime import layout as at
+from compiler.runtime.interrupt import INTERRUPTED
 from compiler.runtime.plan import Bound, Result
 from compiler.schedule import Scheduler
 from compiler.specialise import ArgumentType, Requirement, Typed, specialise
@@ -115,6 +116,8 @@ def _handed_out(outputs: Sequence[Expr]) -> list[tuple[Expr, int, tuple[Size, ..
 def _raise_status(errors: Sequence[tuple[type[Exception], str]], status: int) -> None:
     if status < 0:
         raise MemoryError("no memory for the intermediate values of a compiled function")
+    if status == INTERRUPTED:
+        runtime.load().raise_interrupt()
     kind, text = errors[status - 1]
     raise kind(text)
 

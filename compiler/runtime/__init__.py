@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from compiler import machine
-from compiler.runtime import call, capi, fallback, layout, memory, results, threads
+from compiler.runtime import call, capi, fallback, interrupt, layout, memory, results, threads
 from compiler.runtime.builder import Module
 from compiler.runtime.fallback import PythonCaller
 from compiler.runtime.plan import Bound, Call, Plan, Result, argument, plan
@@ -26,6 +26,8 @@ _EXPORTS = (
     "call",
     "once",
     "probe",
+    "poll",
+    "take_raised",
     "parallel",
     "threads_reset",
     "threads_set",
@@ -59,6 +61,7 @@ def text() -> str:
     """The runtime as LLVM IR; the same in every process of one system."""
     module = Module()
     call.write(module)
+    interrupt.write(module)
     results.write(module)
     threads.write(module)
     memory.write(module)
@@ -160,6 +163,10 @@ class Runtime:
         """The bytes that the pool of memory holds for later."""
         return self._run("pool_held")
 
+    def raise_interrupt(self) -> None:
+        """Raise what a signal handler raised while a kernel ran."""
+        interrupt.reraise(lambda place: self._run("take_raised", place))
+
     def drain(self) -> None:
         """Give the pool's memory back to the system."""
         self._run("pool_drain")
@@ -207,7 +214,7 @@ class Runtime:
 
 def _symbols() -> dict[str, int]:
     """The addresses of what the runtime calls in Python and in NumPy."""
-    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in call.IMPORTS}
+    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in (*call.IMPORTS, *interrupt.IMPORTS)}
     get = capi.function("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
     table = importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API
     functions = ctypes.cast(get(table, None), ctypes.POINTER(ctypes.c_void_p))
