@@ -365,11 +365,14 @@ class Bodies:
                 before = before + shape_of(arg)[axis]
             index = tuple(affine(i, 1, before) if a == axis else i for a, i in enumerate(task.index))
         else:
-            nest.fills.append((buffer, 0))
+            if node.op is ar.put:
+                nest.changes = buffer
+            else:
+                nest.fills.append((buffer, 0))
             axis, count = node.params["axis"], len(shape_of(node.args[1]))
             position = self._position_of(task, 1, out[axis])
             index = (*task.index[:axis], variable(position), *task.index[axis + count :])
-            combine = "add"
+            combine = node.params.get("combine", "add")
         self.m.body.append(Store(buffer, linear(out, index), value.number, combine))
 
     def _reduce(self, nest: Nest, task: Task) -> None:

@@ -321,8 +321,8 @@ class RepeatWriter(_Caller):
     def _bytes(self, tape: Buffer, rounds: str) -> str:
         rows = self.step.body.outputs[len(self.step.firsts) :]
         row = next(r for b, r in zip(self.gathered, rows, strict=True) if b is tape)
-        size = self.main.size(row.elements * row.dtype.itemsize)
-        return self.main.let(f"add i64 {self.main.let(f'mul i64 {rounds}, {size}')}, 64")
+        count = self.main.let(f"mul i64 {rounds}, {self.main.size(row.elements)}")
+        return self.main.let(f"add i64 {self.main.let(f'mul i64 {count}, {row.dtype.itemsize}')}, 64")
 
     def _open_tapes(self, trips: str | None) -> dict[Buffer, str]:
         main, held = self.main, {}

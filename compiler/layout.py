@@ -132,6 +132,7 @@ def lay_out(graph: Graph) -> list[Expr]:
     """The outputs with copies where a view is not enough, and operands of products in the product's dtype."""
     made: dict[Expr, Expr] = {}
     results: dict[Expr, None] = {}
+    changing = _Changing(graph)
     with origin.derived_from() as derived:
         for node in graph.order:
             derived.follow(node.marks)
@@ -144,6 +145,8 @@ def lay_out(graph: Graph) -> list[Expr]:
                 continue
             if node.op is ar.take:
                 args = (stored(args[0]), *args[1:])
+            elif node.op is ar.put:
+                args = (changing.owned(node, args[0]), *args[1:])
             elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
                 args = (stored(args[0]),)
             made[node] = with_args(node, args)
@@ -171,6 +174,44 @@ def _control(node: Expr, args: tuple[Expr, ...]) -> Expr:
                 arrays[inner] = fresh(inner.type, "a", taken)
     changed = iter([Body((*parameters, *arrays.values()), rebuild(outputs, arrays)) for outputs in laid])
     return build(node.op, (*args, *arrays), with_bodies(node, lambda body: next(changed)))
+
+
+class _Changing:
+    """Which memory a `put` may change: that of a value that nobody else wants, or a copy of its own.
+
+    The state of a loop is such a value where all that reads it as it was are elements taken by an index.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.uses: dict[Expr, int] = {}
+        self.taken: set[Expr] = set()
+        self.copies = 0
+        if not any(node.op is ar.put for node in graph.order):
+            return
+        for output in graph.outputs:
+            self.uses[output] = self.uses.get(output, 0) + 1
+        for node in graph.order:
+            for arg in node.args:
+                self.uses[arg] = self.uses.get(arg, 0) + 1
+
+    def owned(self, node: Expr, made: Expr) -> Expr:
+        """The first argument of a put, in memory that it may change."""
+        before, base = node.args[0], memory_base(made)
+        alone = self.uses[before] == 1 and all(self.uses.get(v, 1) == 1 for v in _down_to(before))
+        if alone and base.op.kind not in ("view", "source", "part") and base not in self.taken:
+            self.taken.add(base)
+            return made
+        self.copies += 1
+        return as_expr(ar.duplicate(made, number=self.copies))
+
+
+def _down_to(node: Expr) -> list[Expr]:
+    """A value and what it looks at in the same memory."""
+    found = [node]
+    while node.op in SAME_MEMORY:
+        node = node.args[0]
+        found.append(node)
+    return found
 
 
 def _apart(outputs: Sequence[Expr]) -> list[Expr]:

@@ -185,7 +185,7 @@ class Nest:
     """What the scheduler makes: loops over `sizes`, outermost first, around a body; `fills` are set before they start.
 
     `factor`: how many steps of the first loop make one of its `rows`. `group`: the nests it runs with. `vector`: the
-    loop whose steps are taken `lanes` at a time.
+    loop whose steps are taken `lanes` at a time. `changes`: what it changes of what others have written before.
     """
 
     sizes: list[Size]
@@ -196,6 +196,7 @@ class Nest:
     vector: int = 0
     lanes: int = 1
     group: Any = None
+    changes: Buffer | None = None
 
     def rewrite(self, body: list[Item]) -> None:
         """Give it another body."""

@@ -86,9 +86,13 @@ def _join(steps: Sequence[Given]) -> list[Group]:
     writer: dict[Buffer, set[Group]] = {}
     by_outer: dict[object, Group] = {}
     written: dict[Buffer, list[Nest]] = {}
+    reader: dict[Buffer, set[Group]] = {}
     for step in steps:
         needs = {g for b in _reads(step) for g in writer.get(b, ())}
         outer = step.sizes[0] if isinstance(step, Nest) and step.sizes else None
+        if isinstance(step, Nest) and step.changes is not None:  # after all that knew it as it was, and on its own
+            needs |= {*writer.get(step.changes, ()), *reader.get(step.changes, ())}
+            outer = None
         group = by_outer.get(_class(outer)) if outer is not None else None
         if group is not None:
             assert isinstance(step, Nest) and outer is not None and group.outer is not None
@@ -100,7 +104,7 @@ def _join(steps: Sequence[Given]) -> list[Group]:
             ):
                 group = None
         if group is None:
-            group = Group(len(groups), outer)
+            group = Group(len(groups), step.sizes[0] if isinstance(step, Nest) and step.sizes else None)
             groups.append(group)
             if outer is not None:
                 by_outer[_class(outer)] = group
@@ -118,6 +122,8 @@ def _join(steps: Sequence[Given]) -> list[Group]:
             for later in groups:  # whoever waits for this group now waits for these too
                 if later.before >> group.number & 1:
                     later.before |= fresh
+        for b in _touches(step):
+            reader.setdefault(b, set()).add(group)
         for b in _writes(step):
             writer.setdefault(b, set()).add(group)
             if isinstance(step, Nest):
@@ -135,6 +141,13 @@ def _reads(step: Given) -> set[Buffer]:
         for b, accesses in step.accesses.items()
         if b.role in ("temporary", "slot", "output") and any(isinstance(s, Load) for s in accesses)
     }
+
+
+def _touches(step: Given) -> set[Buffer]:
+    """All buffers that a step reads, inputs among them."""
+    if isinstance(step, Nest):
+        return {b for b, accesses in step.accesses.items() if any(isinstance(s, Load) for s in accesses)}
+    return _reads(step)
 
 
 def _writes(step: Given) -> set[Buffer]:

@@ -123,7 +123,7 @@ class Scheduler:
                 steps.append(Bodies(self.buffers, stored, self._again, self._anew, self.errors).nest(wanted))
         input_buffers = [self.buffers[n] for n in self.inputs]
         constants = [(self.buffers[n], n.value) for n in order if n in self.buffers and n.op is ar.constant]
-        temporaries = [b for b in self.buffers.values() if b.role in ("temporary", "slot")]
+        temporaries = [b for b in dict.fromkeys(self.buffers.values()) if b.role in ("temporary", "slot")]
         return Program(
             form_regions(steps, temporaries),
             input_buffers,
@@ -161,6 +161,11 @@ class Scheduler:
             loops, index = loops_of(shape_of(g))
             axis, count = node.params["axis"], len(shape_of(i))
             made.append(Task(node, 0, loops, index, [(g, index), (i, index[axis : axis + count])]))
+        elif node.op is ar.put:
+            i, v = args[1:]
+            loops, index = loops_of(shape_of(v))
+            axis, count = node.params["axis"], len(shape_of(i))
+            made.append(Task(node, 0, loops, index, [(v, index), (i, index[axis : axis + count])]))
         elif node.op is ar.embed:
             loops, index = loops_of(shape_of(args[0]))
             made.append(Task(node, 0, loops, index, [(args[0], index)]))
@@ -223,6 +228,8 @@ class Scheduler:
             return [memory_base(a) for a in node.args]
         if node.op is ar.matmul:
             return [base_of(a) for a in node.args]
+        if node.op is ar.put:
+            return [memory_base(node.args[0])]
         return [base_of(node.args[0])] if node.op is ar.take else []
 
     def _ready(self, base: Expr) -> int:
@@ -351,6 +358,11 @@ class Scheduler:
                 role = "output" if node in results else "slot" if size == 1 else "temporary"
                 if ct.RUN in shape_of(node):
                     role = "tape"
+                if node.op is ar.put:  # it changes what it was given
+                    self.buffers[node] = self.buffers[memory_base(node.args[0])]
+                    if role == "output":
+                        self.buffers[node].role = "output"
+                    continue
                 self.buffers[node] = Buffer(f"{node.op.name}_{number}", dtype_of(node), size, role, node)
             number += 1
 

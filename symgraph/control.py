@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from symgraph import functions as fn, origin
+from symgraph import dims, functions as fn, origin
+from symgraph.dims import Size
 from symgraph.errors import ArgumentError, LoopError, ShapeError, SymbolError
 from symgraph.expr import Body, Expr, as_expr, bound, format_expr, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
@@ -379,11 +380,11 @@ def fori_loop(
         else:
             return state
     count = hi if not _is_symbol(lo) and int(lo) == 0 else hi - lo
-    fixed = not _is_symbol(count)
+    length = _known_length(count)
     items = _loop(
-        trips=ct.SIZED if fixed else ct.GIVEN,
+        trips=ct.GIVEN if length is None else ct.SIZED,
         count=count,
-        length=max(int(count), 0) if fixed else None,
+        length=length,
         cond=None,
         body=lambda i, states, parts: (
             _state(body(i if not _is_symbol(lo) and int(lo) == 0 else i + lo, tree(states)), structure, "fori_loop"),
@@ -394,6 +395,14 @@ def fori_loop(
         checkpoint=checkpoint,
     )
     return tree(items[: len(flat)])
+
+
+def _known_length(count: Any) -> Size | None:
+    """How often a loop runs, where it is a size; None where it depends on data."""
+    try:
+        return dims.maximum(ar.as_size(getattr(count, "expr", count)), 0)
+    except SymbolError:
+        return None
 
 
 def scan(

@@ -41,13 +41,13 @@ def index_update(x: Any, key: Any, v: Any) -> Any:
 
     Args:
         x: a symbol.
-        key: ints, slices, None, Ellipsis, lists, ranges and arrays of ints, all constant; or a mask of bools, which
-            may be a symbol.
+        key: ints, slices, None, Ellipsis, lists, ranges and arrays of ints, all constant; single integers, which may
+            be symbols; or a mask of bools, which may be a symbol.
         v: what NumPy would accept: it is spread over the part, and converted to the dtype of x. Under a mask that is
             a symbol, or has several dimensions, it may not depend on which elements the mask picks.
 
     Raises:
-        SymbolError: the key is a symbol other than a mask, or a size it needs is not declared.
+        SymbolError: the key is an array of indices that is a symbol, or a size it needs is not declared.
         ShapeError, OutOfBoundsError: NumPy would refuse as well.
 
     >>> import numpy as np, symgraph as sg
@@ -113,7 +113,7 @@ def _picked(picks: Picks, v: Any) -> Any:
     axis = axis % len(shape)
     size = shape[axis]
     if isinstance(picks.indices, Value):
-        raise SymbolError("x[i] = v needs constant indices; write x = np.where(np.arange(n) == i, v, x)")
+        return _unpicked(picks, _put(part, picks.indices, v, axis, "set"))
     if not isinstance(size, int):
         raise SymbolError(
             f"a write at a list of indices needs the length of axis {axis}: declare it as an int, or write one index "
@@ -134,9 +134,29 @@ def _picked(picks: Picks, v: Any) -> Any:
         source[indices.ravel()], written[indices.ravel()] = np.arange(indices.size), True  # the last of equals wins
         mask = written.reshape(-1, *(1,) * (len(shape) - axis - 1))
         part = ew.where(mask, ar.take(spread, source, axis=axis), part)
+    return _unpicked(picks, part)
+
+
+def _unpicked(picks: Picks, part: Any) -> Any:
+    """The array again, from the part with its axes moved together."""
     if not picks.source:
         return part
     return ar.moveaxis(ar.reshape_like(part, picks.apart), source=picks.target, destination=picks.source)
+
+
+def _put(part: Any, i: Any, v: Any, axis: int, combine: str) -> Any:
+    """v written, or added, at indices that are not known before the call."""
+    if combine == "set" and ar.rank(i) != 0:
+        raise SymbolError(
+            "x[i] = v needs a single index, or constant ones: which of equal indices counts is not known before the call"
+        )
+    v = as_expr(v)
+    shape, inner = _declared(part, "a write at an index"), _declared(i, "a write at an index")
+    dtype = ar.type_of(part).dtype
+    if dtype is not None and (v.type.dtype is None or v.type.dtype != dtype or v.type.weak):
+        v = ew.cast(v, dtype=dtype.str)
+    v = ar.broadcast_to(v, shape=(*shape[:axis], *inner, *shape[axis + 1 :]))
+    return ar.put(part, i, v, axis=axis, combine=combine)
 
 
 def _declared(x: Any, what: str) -> Shape:

@@ -501,6 +501,49 @@ scatter_add: Op = register(
 """Zeros in the shape of x, with g added at the indices i along an axis: the gradient of take."""
 
 
+def _put(x: Any, i: Any, v: Any, *, axis: int, combine: str) -> Any:
+    out = np.array(x)
+    place = (slice(None),) * (axis % out.ndim) + (i,)
+    if combine == "add":
+        np.add.at(out, place, v)
+    else:
+        out[place] = v
+    return out
+
+
+def _infer_put(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
+    x, i, v = types
+    part = _infer_take((x, i), params)
+    if v.dtype is not None and x.dtype is not None and v.dtype != x.dtype:
+        raise DTypeError(f"put: an array of {x.dtype} takes no elements of {v.dtype}")
+    if part.known and v.known and v.shape != part.shape:
+        raise ShapeError(f"put: shape {format_shape(v.shape)} does not fill a part of shape {format_shape(part.shape)}")
+    if params["combine"] == "set" and i.known and i.shape != ():
+        raise ShapeError("put: one index at a time can be written; which of equal ones counts would not be known")
+    return ArrayType(x.dtype, x.shape)
+
+
+def _grad_put(k: int, g: Any, out: Any, x: Any, i: Any, v: Any, *, axis: int, combine: str) -> Any:
+    if k == 0:
+        return g if combine == "add" else put(g, i, full_like(v, fill=0), axis=axis, combine="set")
+    return None if k == 1 else take(g, i, axis=axis)
+
+
+put: Op = register(
+    Op(
+        name="put",
+        kind="scatter",
+        impl=_put,
+        onnx="ScatterElements",
+        domain=ANY * 3,
+        grad=_grad_put,
+        infer=_infer_put,
+        lower="put",
+    )
+)
+"""x with v written, or added, at the indices i along an axis. In memory it is x that changes, or a copy of it."""
+
+
 def _infer_concatenate(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
     dtype = None
     if all(t.dtype is not None for t in types):
@@ -903,6 +946,19 @@ contiguous: Op = register(
     )
 )
 """The same values, laid out in memory."""
+duplicate: Op = register(
+    Op(
+        name="duplicate",
+        kind="elementwise",
+        impl=lambda x, *, number: np.array(x)[()],
+        grad=(lambda g, out, x, *, number: g,),
+        infer=lambda types, params: types[0],
+        lower=lambda m, x, *, number: x,
+        onnx="Identity",
+        domain=ANY,
+    )
+)
+"""The same values in memory of their own, which is told apart from others of them by a number."""
 
 # -- the matrix product ------------------------------------------------------------------------------------------------
 
