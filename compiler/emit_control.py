@@ -96,7 +96,7 @@ class _Caller:
             f"{register_type(b.dtype) if b.role == 'scalar' else 'ptr'} {value}"
             for b, value in zip(program.inputs, inputs, strict=True)
         ]
-        results = dict(zip(program.outputs, outputs, strict=True))
+        results = {b: p for b, p in zip(program.outputs, outputs, strict=True) if b not in program.inputs}
         parts = [*given, *(f"ptr {p}" for p in results.values()), "ptr %sizes", f"ptr {parallel}", "ptr %status"]
         body.do(f"call void @{writer.name}({', '.join(parts)})")
 
@@ -128,8 +128,14 @@ class RepeatWriter(_Caller):
         states = len(step.firsts)
         self.in_registers = [b.role == "scalar" for b in step.body.inputs[1 : 1 + states]]
         self.halves = [
-            None if alone else (self.room(b, f"a{k}"), self.room(b, f"b{k}"))
-            for k, (alone, b) in enumerate(zip(self.in_registers, step.body.outputs, strict=False))
+            None if alone or inside else (self.room(b, f"a{k}"), self.room(b, f"b{k}"))
+            for k, (alone, inside, b) in enumerate(
+                zip(self.in_registers, step.in_place, step.body.outputs, strict=False)
+            )
+        ]
+        self.places = [  # where states lie that are changed where they lie
+            None if not inside else last or self.room(b, f"a{k}")
+            for k, (inside, last, b) in enumerate(zip(step.in_place, step.lasts, step.body.outputs, strict=False))
         ]
         rows = step.body.outputs[states:]
         self.gathered = [
@@ -191,8 +197,13 @@ class RepeatWriter(_Caller):
             then.append(self.alloca(f"t{k}", kind))
             if alone:
                 main.do(f"store {kind} {main.let(f'load {kind}, ptr {pointers[first]}')}, ptr {now[k]}")
+            elif halves is None:
+                place = self.places[k]
+                assert place is not None
+                self._copy(pointers[place], pointers[first], place)
+                main.do(f"store ptr {pointers[place]}, ptr {now[k]}")
+                main.do(f"store ptr {pointers[place]}, ptr {then[k]}")
             else:
-                assert halves is not None
                 main.do(f"store ptr {pointers[first]}, ptr {now[k]}")
                 main.do(f"store ptr {pointers[halves[0]]}, ptr {then[k]}")
         trips = self._trips(pointers)
@@ -284,9 +295,11 @@ class RepeatWriter(_Caller):
     def _advance(self, now: Sequence[str], then: Sequence[str], states: Sequence[str], pointers: dict[Buffer, str]) -> None:
         """What a round has computed becomes the state; an array's other half is free then, but its first value is not."""
         main = self.main
-        for place, made, alone, b, halves, old in zip(
-            now, then, self.in_registers, self.step.firsts, self.halves, states, strict=True
+        for place, made, alone, b, halves, inside, old in zip(
+            now, then, self.in_registers, self.step.firsts, self.halves, self.step.in_place, states, strict=True
         ):
+            if inside:
+                continue
             kind = memory_type(b.dtype) if alone else "ptr"
             main.do(f"store {kind} {main.let(f'load {kind}, ptr {made}')}, ptr {place}")
             if halves is not None:
@@ -296,22 +309,25 @@ class RepeatWriter(_Caller):
 
     def _close(self, now: Sequence[str], rounds: str, tapes: dict[Buffer, str]) -> None:
         main, step = self.main, self.step
-        for place, last, alone in zip(now, step.lasts, self.in_registers, strict=True):
-            if last is None:
+        for place, last, alone, inside in zip(now, step.lasts, self.in_registers, step.in_place, strict=True):
+            if last is None or inside:
                 continue
             target = self.owner.pointer(last)
             if alone:
                 kind = memory_type(last.dtype)
                 main.do(f"store {kind} {main.let(f'load {kind}, ptr {place}')}, ptr {target}")
             else:
-                self.owner.module.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)", pure=False)
-                count = main.let(f"mul i64 {main.size(last.elements)}, {last.dtype.itemsize}")
-                held = main.let(f"load ptr, ptr {place}")
-                main.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {held}, i64 {count}, i1 false)")
+                self._copy(target, main.let(f"load ptr, ptr {place}"), last)
         if step.count is not None:
             main.do(f"store i64 {main.let(f'load i64, ptr {rounds}')}, ptr {self.owner.pointer(step.count)}")
         for tape in tapes:
             main.do(f"%{tape.name} = load ptr, ptr %{tape.name}.place")
+
+    def _copy(self, target: str, source: str, buffer: Buffer) -> None:
+        main = self.main
+        self.owner.module.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)", pure=False)
+        count = main.let(f"mul i64 {main.size(buffer.elements)}, {buffer.dtype.itemsize}")
+        main.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {count}, i1 false)")
 
     # what is gathered in a number of rounds that is found out
 

@@ -94,7 +94,7 @@ class ProgramWriter:
         self._run(pieces, last_use)
         parameters = [argument(b) for b in program.inputs]
         parameters += [f"ptr %{b.name}" for b, _ in program.constants]
-        parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs)]
+        parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs) if b not in program.inputs]
         parameters += ["ptr %sizes", "ptr %parallel", *(["ptr %status"] if self.inner else [])]
         kind = "void" if self.inner else "i64"
         attribute = "#8" if self.straight else "#2"

@@ -169,7 +169,7 @@ def _product(w: _Writer, step: Product, level: int) -> None:
 
 def _function(w: _Writer, program: Program, name: str, level: int) -> None:
     """The function of a program inside a loop or a branch."""
-    arguments = [b.name for b in (*program.inputs, *program.outputs)]
+    arguments = [b.name for b in dict.fromkeys((*program.inputs, *program.outputs))]
     w.put(level, f"def {name}({', '.join(arguments)}):")
     _steps(w, program, level + 1)
     if not w.lines[-1].startswith("    " * (level + 1)):
@@ -198,7 +198,7 @@ def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
     rows = step.body.outputs[states:]
     names = [f"s{tag}_{k}" for k in range(states)]
     for name, inside, first in zip(names, step.body.inputs[1:], step.firsts, strict=False):
-        w.put(level, f"{name} = {_given(inside, first)}")
+        w.put(level, f"{name} = {_given(inside, first)}" + (".copy()" if inside.role == "output" else ""))
     w.put(level, f"round{tag} = 0")
     if isinstance(step.trips, Buffer):
         trips: str | None = f"{step.trips.name}[0]"
@@ -222,6 +222,8 @@ def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
         w.put(level, f"if round{tag} >= {step.limit}: return {step.error}")
     results = []
     for k, b in enumerate(step.body.outputs[:states]):
+        if b in step.body.inputs:  # it is changed where it lies
+            continue
         results.append(f"t{tag}_{k}")
         w.put(level, f"t{tag}_{k} = empty({size_text(b.elements, w.names)}, {b.dtype.name})")
     for k, (b, row) in enumerate(zip(step.gathered, rows, strict=True)):
@@ -235,6 +237,8 @@ def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
         if b is not None and b.role == "tape":
             w.put(level, f"{b.name} = joined({b.name}, y{tag}_{k}, {step.reverse})")
     for k, (name, inside) in enumerate(zip(names, step.body.inputs[1:], strict=False)):
+        if inside in step.body.outputs:
+            continue
         w.put(level, f"{name} = t{tag}_{k}" + ("[0]" if inside.role == "scalar" else ""))
     w.put(level, f"round{tag} += 1")
     level -= 1

@@ -19,7 +19,7 @@ from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
 from symgraph.expr import Body, Expr, as_expr, build, rebuild, toposort
-from symgraph.ops import array as ar, elementwise as ew, reduction as rd
+from symgraph.ops import array as ar, control as ct, elementwise as ew, reduction as rd
 from symgraph.types import Opaque, Shape
 
 Index = tuple[Address, ...]
@@ -172,6 +172,8 @@ def _control(node: Expr, args: tuple[Expr, ...]) -> Expr:
         for inner in toposort(outputs):
             if inner.op is ar.constant and inner.type.shape and inner not in arrays:
                 arrays[inner] = fresh(inner.type, "a", taken)
+    if node.op is ct.loop:
+        laid[0] = _in_place(parameters, node.params["states"], laid)
     changed = iter([Body((*parameters, *arrays.values()), rebuild(outputs, arrays)) for outputs in laid])
     return build(node.op, (*args, *arrays), with_bodies(node, lambda body: next(changed)))
 
@@ -212,6 +214,40 @@ def _down_to(node: Expr) -> list[Expr]:
         node = node.args[0]
         found.append(node)
     return found
+
+
+def in_place(parameter: Expr, after: Expr) -> bool:
+    """Whether the next state is the memory of the state, changed."""
+    base = memory_base(after)
+    if base.op is not ar.put:
+        return False
+    while base.op is ar.put:
+        base = memory_base(base.args[0])
+    return base is parameter
+
+
+def _in_place(parameters: Sequence[Expr], count: int, laid: Sequence[list[Expr]]) -> list[Expr]:
+    """The outputs of a loop's body; a state that is a copy of the state with elements written into it is changed where
+    it lies, if whoever reads it otherwise takes elements by an index before."""
+    outputs = laid[0]
+    order = toposort([o for some in laid for o in some])
+    readers: dict[Expr, list[Expr]] = {}
+    for node in order:
+        for arg in dict.fromkeys(node.args):
+            readers.setdefault(memory_base(arg), []).append(node)
+    replace: dict[Expr, Expr] = {}
+    for parameter, after in zip(parameters[1 : 1 + count], outputs, strict=False):
+        chain, base = [], memory_base(after)
+        while base.op is ar.put:
+            chain.append(base)
+            base = memory_base(base.args[0])
+        if not chain or base.op is not ar.duplicate or memory_base(base.args[0]) is not parameter:
+            continue
+        others = [n for n in readers[parameter] if n is not base and n.op not in SAME_MEMORY]
+        late = set(toposort(others)) & set(chain)
+        if not late and all(n.op is ar.take and memory_base(n.args[0]) is parameter for n in others):
+            replace[base] = base.args[0]
+    return rebuild(outputs, replace) if replace else outputs
 
 
 def _apart(outputs: Sequence[Expr]) -> list[Expr]:

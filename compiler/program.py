@@ -296,7 +296,7 @@ class Repeat:
     size, a buffer, or None where only the condition does.
 
     `firsts` are the first values of the state, `lasts` its last ones, `gathered` the arrays whose rows the rounds write,
-    `count` how many rounds were run; None for what nobody wants. `limit` is how many may be run, and `error` the number
+    `count` how many rounds were run; None for what nobody wants. A state `in_place` is changed where it lies. `limit` is how many may be run, and `error` the number
     of the failure if that is not enough.
     """
 
@@ -310,6 +310,7 @@ class Repeat:
     gathered: list[Buffer | None]
     count: Buffer | None
     outside: list[Buffer]
+    in_place: list[bool]
     reverse: bool
     limit: int | None
     error: int

@@ -21,6 +21,7 @@ from compiler.layout import (
     Place,
     broadcast_index,
     elements,
+    in_place,
     linear,
     locate,
     memory_base,
@@ -92,6 +93,7 @@ class Scheduler:
         self.costs: dict[Expr, float] = {}
         self.elsewhere: dict[Expr, int] = {}  # how many uses a value has outside of its own loops
         self.again_from: dict[Expr, int] = {}  # the level from which it can be computed again from what is stored
+        self.not_before: dict[Expr, int] = {}
         self.buffers: dict[Expr, Buffer] = {}
         self.errors: list[tuple[type[Exception], str]] = []
 
@@ -104,6 +106,8 @@ class Scheduler:
             elif node.op.kind == "part":
                 self.by_node[node] = self.by_node[node.args[0]]
         self._levels()
+        while self._later():
+            self._levels()
         self._sink(order)
         self._group()
         stored = self._stored()
@@ -202,7 +206,21 @@ class Scheduler:
                 again = max(again, self.again_from[place.base] if self._anew(place) else self._ready(place.base) + 1)
             for whole in self._whole_operands(task.node):
                 level = max(level, self._ready(whole) + 1)
-            task.level, self.again_from[task.node] = level, again
+            task.level, self.again_from[task.node] = max(level, self.not_before.get(task.node, 0)), again
+
+    def _later(self) -> bool:
+        """Whether a change of what is given must wait for those who take elements of it as it was."""
+        found = False
+        for node, tasks in self.by_node.items():
+            if node.op is not ar.put or memory_base(node.args[0]).op.kind != "source":
+                continue
+            base = memory_base(node.args[0])
+            reading = [t.level for t in self.tasks if t.node.op is ar.take and base_of(t.node.args[0]) is base]
+            least = max(reading, default=-1) + 1
+            if tasks[0].level < least:
+                self.not_before[node] = least
+                found = True
+        return found
 
     def _anew(self, place: Place) -> bool:
         """Whether a value is no input and not stored for its many uses, so that whoever computes from it again computes
@@ -310,6 +328,7 @@ class Scheduler:
         params = node.params
         given = ct.split([self.buffers[memory_base(a)] for a in node.args], params)
         items, count = self._items(node), params["states"]
+        body: Body = params["body"]
         trips: Size | Buffer | None = given.trips
         if params["trips"] == ct.SIZED:
             trips = ct.length_of([a.type for a in node.args], params)
@@ -329,6 +348,7 @@ class Scheduler:
             items[count:-1],
             items[-1],
             list(given.outside),
+            [in_place(p, o) for p, o in zip(body.parameters[1 : 1 + count], body.outputs, strict=False)],
             params["reverse"],
             params["limit"],
             error,
@@ -362,6 +382,7 @@ class Scheduler:
                     self.buffers[node] = self.buffers[memory_base(node.args[0])]
                     if role == "output":
                         self.buffers[node].role = "output"
+                    number += 1
                     continue
                 self.buffers[node] = Buffer(f"{node.op.name}_{number}", dtype_of(node), size, role, node)
             number += 1

@@ -15,10 +15,10 @@ import numpy as np
 from symgraph import dims, functions as fn, origin
 from symgraph.dims import Size
 from symgraph.errors import ArgumentError, LoopError, ShapeError, SymbolError
-from symgraph.expr import Body, Expr, as_expr, bound, format_expr, rebuild, toposort
+from symgraph.expr import Body, Expr, as_expr, bound, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.tree import LEAF, flatten, unflatten
-from symgraph.types import ArrayType, format_shape, weak_scalar
+from symgraph.types import ArrayType, format_shape
 
 Checkpoint = Literal["all", "sqrt"] | int
 
@@ -182,16 +182,6 @@ def _joint(parameters: Sequence[Expr], *parts: Sequence[Expr]) -> tuple[list[Bod
     return bodies, outside
 
 
-def _traced(
-    function: Callable[..., Any], arguments: Callable[[list[Expr]], tuple[Any, ...]], parameters: list[Expr]
-) -> Any:
-    _depth.value += 1
-    try:
-        return function(*arguments(parameters))
-    finally:
-        _depth.value -= 1
-
-
 def _parameter(name: str, kind: ArrayType) -> Expr:
     return bound(name + _primes(), kind)
 
@@ -231,8 +221,8 @@ def _loop(
     parameters = [at, *states, *parts]
     _depth.value += 1
     try:
-        after, gathered = body(at, states, parts)
-        test = [] if cond is None else [as_expr(cond(states))]
+        after, gathered = body(at, _as_given(states, init), _as_given(parts, xs))
+        test = [] if cond is None else [as_expr(cond(_as_given(states, init)))]
     finally:
         _depth.value -= 1
     (whole, holds), outside = _joint(parameters, [*after, *gathered], test)
@@ -253,6 +243,11 @@ def _loop(
         checkpoint=checkpoint,
     )
     return [ct.item(node, index=k) for k in range(len(after) + len(gathered) + 1)]
+
+
+def _as_given(parameters: Sequence[Expr], given: Sequence[Any]) -> list[Any]:
+    """Parameters for what was given: inside a traced function, arrays that may be written into."""
+    return [type(v)(p) if _is_symbol(v) and not isinstance(v, Expr) else p for p, v in zip(parameters, given, strict=True)]
 
 
 def _limit(value: Any, what: str) -> int | None:

@@ -198,7 +198,8 @@ class Expr(Value):
     def __bool__(self) -> bool:
         raise SymbolError(
             f"the truth of {self!r} is not known before the call: if, while, and, or cannot branch on a symbol. "
-            f"Write np.where(condition, x, y), and & and | instead of and, or. "
+            f"Write np.where(condition, x, y) or sg.cond(condition, on_true, on_false), sg.while_loop(cond, body, init) "
+            f"instead of while, and & and | instead of and, or. "
             f" Where np.maximum or the like asked, on an array made by np.array([x, y]), make the array "
             f"with np.stack([x, y])"
         )

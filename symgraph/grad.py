@@ -275,13 +275,14 @@ def _differentiable(node: Expr) -> bool:
 
 
 def _products(outputs: Sequence[Expr], inside: Collection[Expr]) -> list[Expr]:
-    """What a round of the other loop needs and would take long to compute again: products of matrices."""
+    """What a round of the other loop needs and would take long to compute again, or large arrays to compute from:
+    products of matrices, elements taken by an index."""
     found: dict[Expr, None] = {}
     seen: set[Expr] = set(outputs)
     stack = list(outputs)[::-1]
     while stack:
         node = stack.pop()
-        if node in inside and node.op.kind == "contraction":
+        if node in inside and (node.op.kind == "contraction" or node.op is ar.take):
             found[node] = None
             continue
         more = [a for a in dict.fromkeys(node.args) if a not in seen]

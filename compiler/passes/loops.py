@@ -12,7 +12,7 @@ from compiler.passes.rewrite import Rewrite, with_args
 from symgraph import origin
 from symgraph.contexts import branches_of
 from symgraph.expr import Body, Expr, as_expr, rebuild, toposort
-from symgraph.ops import array as ar, control as ct
+from symgraph.ops import array as ar, control as ct, elementwise as ew
 
 
 Key = Expr | int | None
@@ -151,6 +151,7 @@ def _tidied(
         count = len(whole.keys)
         wanted = {keys[k] for member, keys in members for k in used[member]}
         _take_in(whole)
+        _add_elements(whole)
         _drop(whole, wanted)
         _move_out(whole)
         result, place = whole.node(), {key: k for k, key in enumerate(whole.keys)}
@@ -235,6 +236,27 @@ def _take_in(loop: Loop) -> None:
             replace[p] = value
     if replace:
         loop.replaced(rebuild(loop.outputs, replace))
+
+
+def _add_elements(loop: Loop) -> None:
+    """s + an array of zeros with g at an index -> s with g added there   (but for the sign of zeros)
+
+    Gradients of elements taken by an index are such arrays; a state that adds them up changes in one place.
+    """
+    replace: dict[Expr, Expr] = {}
+    for node in toposort(loop.after.values()):
+        if node.op is not ew.add or node.type.shape == ():
+            continue
+        for whole, part in (node.args, node.args[::-1]):
+            if part.op is ar.scatter_add and part.args[1].type.shape == () and part.type is node.type is whole.type:
+                g, i, _ = part.args
+                replace[node] = as_expr(ar.put(whole, i, g, axis=part.params["axis"], combine="add"))
+                break
+    while replace:  # from the inside out
+        node, value = next(iter(replace.items()))
+        del replace[node]
+        loop.replaced(rebuild(loop.outputs, {node: value}))
+        replace = {rebuild([a], {node: value})[0]: rebuild([b], {node: value})[0] for a, b in replace.items()}
 
 
 def _filling(x: Expr) -> Expr | None:

@@ -243,6 +243,16 @@ def reduce_nothing(node: Expr) -> Expr | None:
     return as_expr(same + dtype.type(0)) if node.op.name == "sum" and dtype.kind == "f" else same
 
 
+def shape_only(node: Expr) -> Expr | None:
+    """f(x, y) -> f(x, 0 in the shape of y)   (of y only the shape matters)"""
+    args = list(node.args)
+    for k in node.op.shape_only:
+        y = args[k]
+        if y.op is ar.bound and y.type.shape:
+            args[k] = as_expr(ar.broadcast_to(as_expr(np.zeros((), y.type.dtype)[()]), shape=y.type.shape))
+    return None if tuple(args) == node.args else as_expr(node.op(*args, **node.params))
+
+
 RULES: dict[str, Sequence[Rule]] = {
     "mul": (mul_one, mul_minus_one, mul_negatives),
     "add": (add_zero, add_negative, add_equal, add_to_double),
@@ -267,6 +277,8 @@ RULES: dict[str, Sequence[Rule]] = {
     "getitem": (number_reshape,),
     "flip": (number_reshape,),
     "broadcast_to": (number_reshape, broadcast_broadcast),
+    "embed": (shape_only,),
+    "scatter_add": (shape_only,),
     "sum": (reduce_nothing, sum_of_fill),
     "prod": (reduce_nothing,),
     "max": (reduce_nothing,),
