@@ -7,7 +7,8 @@ Over symbols they are nodes of the graph, run inside the kernel; over Variables,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -130,8 +131,22 @@ _depth = _Depth()
 """How many bodies are being written around what is built now: their parameters are told apart by it."""
 
 
+PRIME = "ˈ"
+
+
 def _primes() -> str:
-    return "ˈ" * _depth.value
+    return PRIME * _depth.value
+
+
+@contextmanager
+def deeper(taken: Collection[str]) -> Iterator[None]:
+    """Parameters of bodies that are written inside have other names than those taken."""
+    before = _depth.value
+    _depth.value = max([before, *(name.count(PRIME) + 1 for name in taken)])
+    try:
+        yield
+    finally:
+        _depth.value = before
 
 
 def closed(parameters: Sequence[Expr], outputs: Sequence[Expr]) -> tuple[Body, list[Expr]]:
@@ -200,7 +215,7 @@ def _state(result: Any, structure: Any, what: str) -> list[Expr]:
     return [as_expr(v) for v in flat]
 
 
-def _loop(
+def loop(
     *,
     trips: str,
     count: Any,
@@ -320,7 +335,7 @@ def while_loop(
             if flatten(following)[1] != structure:
                 _state(following, structure, "while_loop")
             state, rounds = following, rounds + 1
-    items = _loop(
+    items = loop(
         trips=ct.WHILE,
         count=None,
         cond=lambda states: cond(tree(states)),
@@ -376,7 +391,7 @@ def fori_loop(
             return state
     count = hi if not _is_symbol(lo) and int(lo) == 0 else hi - lo
     length = _known_length(count)
-    items = _loop(
+    items = loop(
         trips=ct.GIVEN if length is None else ct.SIZED,
         count=count,
         length=length,
@@ -463,7 +478,7 @@ def scan(
         made.append(form)
         return _state(() if init is None else after, structure, "scan"), [as_expr(v) for v in values]
 
-    items = _loop(
+    items = loop(
         trips=ct.SIZED,
         count=None,
         length=None if length is None else _length(length),

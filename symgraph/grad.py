@@ -186,6 +186,10 @@ def loop_pullback(node: Expr, bars: Mapping[int, Expr], leads: Collection[Expr])
     Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 4.
     """
     params = node.params
+    if params["checkpoint"] != "all":
+        from symgraph.checkpoint import checkpointed  # which differentiates loops without
+
+        return checkpointed(node, bars, leads)
     body: Body = params["body"]
     count = params["states"]
     given = ct.split(node.args, params)
