@@ -278,6 +278,10 @@ def _product(node: Expr, args: Sequence[Expr]) -> Expr:
         return as_expr(ew.not_equal(_product(as_expr(ar.matmul(*wide)), wide), 0))
     args = [a if a.type.dtype == dtype else as_expr(ew.cast(a, dtype=dtype.str)) for a in args]
     a, b = ar.row_matrix(args[0]), ar.col_matrix(args[1])
+    if len(shape_of(a)) > 2 and len(shape_of(b)) == 2 and in_memory(memory_base(a)):  # one product instead of many
+        *lead, rows, inner = shape_of(a)
+        flat = as_expr(ar.reshape(a, shape=(dims.product(lead) * rows, inner)))
+        return as_expr(ar.reshape(_product(as_expr(ar.matmul(flat, b)), [flat, b]), shape=node.type.shape))
     if 1 in (shape_of(a)[-2], shape_of(a)[-1], shape_of(b)[-1]):
         product = _vector_product(a, b)
         product = product if product.type.dtype == dtype else as_expr(ew.cast(product, dtype=dtype.str))

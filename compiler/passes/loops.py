@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from compiler.graph import Graph
 from compiler.passes.inside import fresh, levels, name_of
 from compiler.passes.rewrite import Rewrite, with_args
+from compiler.passes.simplify import all_rows
 from symgraph import origin
 from symgraph.contexts import branches_of
 from symgraph.expr import Body, Expr, as_expr, rebuild, toposort
@@ -152,13 +155,20 @@ def _tidied(
         wanted = {keys[k] for member, keys in members for k in used[member]}
         _take_in(whole)
         _add_elements(whole)
+        products = _products(whole, wanted)
+        wanted = (wanted - products.keys()) | {key for product in products.values() for key in product.rows}
         _drop(whole, wanted)
         _move_out(whole)
         result, place = whole.node(), {key: k for k, key in enumerate(whole.keys)}
         for member, keys in members:
             found.append((member, result))
             for k in used[member]:
-                found.append((as_expr(ct.item(member, index=k)), as_expr(ct.item(result, index=place[keys[k]]))))
+                product = products.get(keys[k])
+                if product is None:
+                    value = ct.item(result, index=place[keys[k]])
+                else:
+                    value = product.value([as_expr(ct.item(result, index=place[key])) for key in product.rows])
+                found.append((as_expr(ct.item(member, index=k)), as_expr(value)))
         if len(members) > 1:
             record(Rewrite("loops side by side -> one loop", members[0][0], result))
         elif count > len(whole.keys):
@@ -215,6 +225,62 @@ def _join(a: Loop, b: Loop) -> dict[Key, Key] | None:
             a.gathered[len(a.gathered)] = value
         names[k] = known_rows[value]
     return names
+
+
+@dataclass
+class _Product:
+    """A state that adds up products of matrices, as one product of all their rows: first + left^T @ right.
+
+    `rows` are the items that are multiplied; `arrays` stand for those that the loop runs over.
+    """
+
+    first: Expr
+    rows: list[Key]
+    arrays: tuple[Expr | None, Expr | None]
+
+    def value(self, items: Sequence[Expr]) -> Expr:
+        """What the state is in the end."""
+        rest = iter(items)
+        left, right = [array if array is not None else next(rest) for array in self.arrays]
+        product = ar.matmul(ar.transpose(all_rows(left), axes=(1, 0)), all_rows(right))
+        return as_expr(product if _filled_with_zero(self.first) else ew.add(self.first, product))
+
+
+def _filled_with_zero(x: Expr) -> bool:
+    number = _filling(x)
+    return number is not None and number.op is ar.constant and number.value == 0 and not np.signbit(number.value)
+
+
+def _products(loop: Loop, wanted: set[Key]) -> dict[Key, _Product]:
+    """The states that add up x^T @ y in every round, and are used for nothing else."""
+    if loop.params["trips"] != ct.SIZED:
+        return {}
+    found: dict[Key, _Product] = {}
+    uses: dict[Expr, int] = {}
+    for node in toposort(loop.outputs):
+        for arg in node.args:
+            uses[arg] = uses.get(arg, 0) + 1
+    for p, after in loop.after.items():
+        if p not in wanted or after.op is not ew.add or uses.get(p) != 1 or p not in after.args:
+            continue
+        (product,) = [a for a in after.args if a is not p] or [p]
+        if product.op is not ar.matmul or product.type is not p.type or p.type.ndim != 2 or p.type.dtype.kind != "f":  # type: ignore[union-attr]
+            continue
+        left, right = product.args
+        if left.op is not ar.transpose or any(m.type.dtype != p.type.dtype or m.type.ndim != 2 for m in (left, right)):
+            continue
+        rows: list[Key] = []
+        arrays: list[Expr | None] = []
+        for matrix in (left.args[0], right):
+            arrays.append(loop.xs.get(matrix))
+            if arrays[-1] is None:
+                known = next((k for k, value in loop.gathered.items() if value is matrix), None)
+                if known is None:
+                    known = max(loop.gathered, default=-1) + 1
+                    loop.gathered[known] = matrix
+                rows.append(known)
+        found[p] = _Product(loop.states[p], rows, (arrays[0], arrays[1]))
+    return found
 
 
 def _take_in(loop: Loop) -> None:

@@ -243,6 +243,28 @@ def reduce_nothing(node: Expr) -> Expr | None:
     return as_expr(same + dtype.type(0)) if node.op.name == "sum" and dtype.kind == "f" else same
 
 
+def sum_of_products(node: Expr) -> Expr | None:
+    """sum(X_i^T @ Y_i over i) -> X^T @ Y   (X, Y: all rows of X_i, Y_i)"""
+    (product,) = node.args
+    dtype = node.type.dtype
+    if product.op is not ar.matmul or node.params["axis"] != (0,) or product.type.ndim != 3 or dtype.kind != "f":  # type: ignore[union-attr]
+        return None
+    left, right = product.args
+    if left.op is not ar.transpose or left.params["axes"] != (0, 2, 1) or right.type.ndim != 3:
+        return None
+    rows = left.args[0]
+    if rows.type.dtype != dtype or right.type.dtype != dtype or rows.type.shape[0] != right.type.shape[0]:  # type: ignore[index]
+        return None
+    whole = as_expr(ar.matmul(ar.transpose(all_rows(rows), axes=(1, 0)), all_rows(right)))
+    return whole if whole.type is node.type else as_expr(ar.reshape(whole, shape=node.type.shape))
+
+
+def all_rows(x: Expr) -> Expr:
+    """Matrices one below the other."""
+    count, rows, columns = x.type.shape  # type: ignore[misc]
+    return as_expr(ar.reshape(x, shape=(count * rows, columns)))
+
+
 def shape_only(node: Expr) -> Expr | None:
     """f(x, y) -> f(x, 0 in the shape of y)   (of y only the shape matters)"""
     args = list(node.args)
@@ -279,7 +301,7 @@ RULES: dict[str, Sequence[Rule]] = {
     "broadcast_to": (number_reshape, broadcast_broadcast),
     "embed": (shape_only,),
     "scatter_add": (shape_only,),
-    "sum": (reduce_nothing, sum_of_fill),
+    "sum": (reduce_nothing, sum_of_fill, sum_of_products),
     "prod": (reduce_nothing,),
     "max": (reduce_nothing,),
     "min": (reduce_nothing,),
