@@ -89,8 +89,8 @@ def mandelbrot(cr: Any, ci: Any) -> Any:
 
 def halves_and_more(n: Any) -> Any:
     return sg.while_loop(
-        lambda s: s[0] != 1,
-        lambda s: (sg.cond(s[0] % 2 == 0, lambda: s[0] // 2, lambda: 3 * s[0] + 1), s[1] + 1),
+        lambda s: s[0] > 1,
+        lambda s: (sg.cond(np.equal(s[0] % 2, 0), lambda: s[0] // 2, lambda: 3 * s[0] + 1), s[1] + 1),
         (n, 0),
     )
 
@@ -314,7 +314,7 @@ LOOPS: dict[str, Flow] = {
             lambda i, s: {"p": Pair(s["p"].high, s["p"].low * y), "q": [s["q"][0] + 1, (s["q"][1][0] - x,)]},
             {"p": Pair(x, y), "q": [0, (x,)]},
         ),
-        lambda x, y: (y * y, x * y * y if False else (x * y), 3, x - x - x - x),
+        lambda x, y: (y * y, x * y * y, 3, x - x - x - x),
         {"x": A, "y": B},
     ),
     "float32": Flow(
@@ -333,7 +333,7 @@ LOOPS: dict[str, Flow] = {
         {"x": 1.25},
     ),
     "small integers": Flow(
-        lambda n: sg.fori_loop(0, 6, lambda i, s: s * n + n, n), lambda n: looped(6, lambda i, s: s * n + n, n), {"n": np.int8(7)}
+        lambda n: sg.fori_loop(0, 6, lambda i, s: s * n + n, n), lambda n: looped(6, lambda i, s: s * n + n, n), {"n": np.array([7], np.int8)}
     ),
     "scan": Flow(
         lambda x: sg.scan(lambda s, v: (s + v, s * v), 0.5, x),
@@ -418,7 +418,7 @@ LOOPS: dict[str, Flow] = {
         {"x": 1.5},
     ),
     "cond of arrays in loop": Flow(
-        lambda x, y: sg.fori_loop(0, 6, lambda i, s: sg.cond(i % 2 == 0, lambda: s - y, lambda: s * y), x),
+        lambda x, y: sg.fori_loop(0, 6, lambda i, s: sg.cond(np.equal(i % 2, 0), lambda: s - y, lambda: s * y), x),
         lambda x, y: looped(6, lambda i, s: s - y if i % 2 == 0 else s * y, x),
         {"x": A, "y": B},
     ),
