@@ -252,12 +252,12 @@ def _in_place(parameters: Sequence[Expr], count: int, laid: Sequence[list[Expr]]
 
 def _apart(outputs: Sequence[Expr]) -> list[Expr]:
     """The outputs, each in memory of its own."""
-    found: dict[Expr, None] = {}
+    found: dict[Expr, Expr] = {}
     for node in outputs:
         while memory_base(node) in found:
             node = as_expr(ar.contiguous(node))
-        found[memory_base(node)] = None
-    return list(found)
+        found[memory_base(node)] = node
+    return list(found.values())
 
 
 def in_memory(base: Expr) -> bool:

@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from symgraph import dims, functions as fn, origin
+from symgraph.config import no_grad
 from symgraph.dims import Size
 from symgraph.errors import ArgumentError, LoopError, ShapeError, SymbolError
 from symgraph.expr import Body, Expr, as_expr, bound, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
-from symgraph.tree import LEAF, flatten, unflatten
+from symgraph.tree import flatten, unflatten
 from symgraph.types import ArrayType, format_shape
 
 Checkpoint = Literal["all", "sqrt"] | int
@@ -338,7 +339,7 @@ def while_loop(
     items = loop(
         trips=ct.WHILE,
         count=None,
-        cond=lambda states: cond(tree(states)),
+        cond=lambda states: _test(cond(tree(states))),
         body=lambda i, states, parts: (_state(body(tree(states)), structure, "while_loop"), []),
         init=flat,
         xs=(),
@@ -346,6 +347,15 @@ def while_loop(
         checkpoint=checkpoint,
     )
     return tree(items[: len(flat)])
+
+
+def _test(holds: Any) -> Any:
+    if isinstance(holds, bool):
+        raise ArgumentError(
+            f"while_loop: the condition is {holds} whatever the state is: == and != ask whether two symbols are the same "
+            f"one; write np.equal(a, b) or np.not_equal(a, b)"
+        )
+    return holds
 
 
 def fori_loop(
@@ -521,7 +531,7 @@ def _scan_now(
         raise ShapeError(f"scan: the axes that it runs over have different sizes: {sorted(lengths)}")
     (count,) = lengths
     state, rows = init, []
-    form: Any = ()
+    form: Any = None
     for i in reversed(range(count)) if reverse else range(count):
         state, y = one(state, elements([x[i] for x in over]))
         if _any_symbol(state, y):
@@ -532,10 +542,14 @@ def _scan_now(
         rows.append(flat)
     if reverse:
         rows.reverse()
-    if not rows:
-        form = LEAF if form is None else form
-        return state, ()
-    return state, unflatten(form, iter([fn.stack(list(column)) for column in zip(*rows, strict=True)]))
+    if rows:
+        return state, unflatten(form, iter([fn.stack(list(column)) for column in zip(*rows, strict=True)]))
+    with no_grad(), np.errstate(all="ignore"):  # a round over zeros tells what would be gathered
+        after, y = one(init, elements([np.zeros(x.shape[1:], x.dtype)[()] for x in over]))
+        if _any_symbol(after, y):
+            return None
+        flat, form = flatten(y)
+        return init, unflatten(form, iter([fn.stack([v])[:0] for v in flat]))
 
 
 def map(body: Callable[..., Any], xs: Any) -> Any:  # noqa: A001  (the name of the loop, as Python's own)

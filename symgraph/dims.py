@@ -327,8 +327,25 @@ def broadcast(a: Size, b: Size) -> Size:
         return a
     if isinstance(b, int):
         return b
-    low, high = sorted((a, b), key=lambda d: (len(d.terms), len(str(d)), str(d)))
+    low, high = sorted((a, b), key=_length)
     return low if settled(a) and settled(b) else call("broadcast", low, high)
+
+
+def agreed(a: Size, b: Size) -> Size | None:
+    """The size two axes have that must be equal, or None where they cannot be; the call checks that they are."""
+    if a == b:
+        return a
+    if isinstance(a, int) and isinstance(b, int):
+        return None
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, int):
+            return None if one == 1 and isinstance(other, Dim) and other.not_one else one
+    return min((a, b), key=_length)  # type: ignore[type-var,arg-type]
+
+
+def _length(size: Dim) -> tuple[int, int, str]:
+    """The order of sizes in which the simpler comes first."""
+    return len(size.terms), len(str(size)), str(size)
 
 
 def slice_bounds(index: slice, size: Size) -> tuple[Size, Size]:

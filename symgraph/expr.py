@@ -463,7 +463,7 @@ def map_dims(value: Any, rule: Callable[[Size], Size]) -> Any:
         mapped = [map_dims(v, rule) for v in value]
         return type(value)(*mapped) if hasattr(value, "_fields") else tuple(mapped)
     if isinstance(value, Body):
-        return Body(value.parameters, rebuild(value.outputs, {}, rule))
+        return value.mapped(rule)
     return value
 
 
@@ -513,10 +513,11 @@ class Body:
         outputs: what it computes from them.
     """
 
-    __slots__ = ("outputs", "parameters")
+    __slots__ = ("_latest", "outputs", "parameters")
 
     def __init__(self, parameters: Iterable[Expr], outputs: Iterable[Expr]) -> None:
         self.parameters, self.outputs = tuple(parameters), tuple(outputs)
+        self._latest: tuple[tuple[ArrayType, ...], Body] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Body) and self.parameters == other.parameters and self.outputs == other.outputs
@@ -539,12 +540,28 @@ class Body:
         """The body for parameters of these types; what it computes is typed anew."""
         if all(p.type is t for p, t in zip(self.parameters, types, strict=True)):
             return self
+        key, latest = tuple(types), self._latest
+        if latest is None or latest[0] != key:
+            # Who types a loop asks more than once: of loops in loops, each would double the work.
+            parameters = self._parameters(types)
+            self._latest = latest = key, Body(parameters, self.of(*parameters))
+        return latest[1]
+
+    def _parameters(self, types: Sequence[ArrayType]) -> list[Expr]:
+        """Parameters of the same names, of other types."""
+        parameters = []
         with origin.derived_from() as derived:
-            parameters = []
             for old, kind in zip(self.parameters, types, strict=True):
                 derived.follow(old.marks)
                 parameters.append(bound(old._params[0][1], kind))
-        return Body(parameters, self.of(*parameters))
+        return parameters
+
+    def mapped(self, rule: Callable[[Size], Size]) -> Body:
+        """The body with every size replaced, in its parameters' types and in what it computes."""
+        kinds = [p.type for p in self.parameters]
+        types = [k if isinstance(k.shape, Opaque) else ArrayType(k.dtype, tuple(map(rule, k.shape)), k.weak) for k in kinds]
+        parameters = self._parameters(types)
+        return Body(parameters, rebuild(self.outputs, dict(zip(self.parameters, parameters, strict=True)), rule))
 
 
 def _unpickle_body(table: list[tuple[Any, ...]], count: int) -> Body:

@@ -70,28 +70,51 @@ def common_type(types: Sequence[ArrayType]) -> ArrayType | None:
         return first
     if not all(t.known for t in types):
         return ArrayType(None, Opaque(frozenset({("common", *types)})))
-    shapes = list(dict.fromkeys(t.shape for t in types if t.shape != ()))
-    if len(shapes) > 1:
-        return None
+    shape: Shape = ()
+    for other in dict.fromkeys(t.shape for t in types if t.shape != ()):
+        assert not isinstance(other, Opaque)
+        together = _agreed(shape, other) if shape else other
+        if together is None:
+            return None
+        shape = together
     specs: list[Any] = [_WEAK.get(t.dtype.kind, t.dtype) if t.weak else t.dtype for t in types]  # type: ignore[union-attr]
     try:
         dtype = np.result_type(*(spec() if isinstance(spec, type) else spec for spec in specs))
     except TypeError:
         return None
-    return ArrayType(dtype, shapes[0] if shapes else ())
+    return ArrayType(dtype, shape)
+
+
+def _agreed(a: Shape, b: Shape) -> Shape | None:
+    """The shape of values whose shapes must be equal, or None where they cannot be."""
+    sizes = [dims.agreed(x, y) for x, y in zip(a, b, strict=True)] if len(a) == len(b) else [None]
+    return None if None in sizes else tuple(sizes)  # type: ignore[arg-type]
 
 
 _WEAK: dict[str, Any] = {"i": int, "f": float}
 
 
 def fit(x: Any, kind: ArrayType) -> Any:
-    """A value in a type that it fits into."""
+    """A value in a type that it fits into; sizes that are to be equal wait for the call, which shows what they are."""
     given = ar.type_of(x)
     if given is kind or not kind.known:
         return x
     if given.dtype != kind.dtype or given.weak:
         x = ew.cast(x, dtype=kind.dtype.str)  # type: ignore[union-attr]
-    return x if given.shape == kind.shape else ar.broadcast_to(x, shape=kind.shape)
+    return x if given.shape == kind.shape or _waits(given, kind) else ar.broadcast_to(x, shape=kind.shape)
+
+
+def _waits(given: ArrayType, kind: ArrayType) -> bool:
+    """Whether sizes differ that the call may show to be equal."""
+    if isinstance(given.shape, Opaque) or isinstance(kind.shape, Opaque):
+        return True
+    return given.shape != () and not all(map(dims.settled, (*given.shape, *kind.shape)))
+
+
+def _fits(given: ArrayType, kind: ArrayType) -> bool:
+    """Whether a value has a type, as far as is known."""
+    same = (given.dtype, given.weak) == (kind.dtype, kind.weak)
+    return not given.known or not kind.known or (same and (given.shape == kind.shape or _waits(given, kind)))
 
 
 def _check_index(kind: ArrayType) -> None:
@@ -118,9 +141,10 @@ def _infer_switch(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayTy
 def _expand_switch(index: Any, *branches: Any) -> Any:
     kinds = [ar.type_of(b) for b in branches]
     found = common_type(kinds)
-    if found is None or not found.known or all(k is found for k in kinds):
+    if found is None or not found.known:
         return None
-    return switch(index, *(fit(b, found) for b in branches))
+    fitted = [fit(b, found) for b in branches]
+    return None if all(a is b for a, b in zip(fitted, branches, strict=True)) else switch(index, *fitted)
 
 
 def _run_switch(index: Any, *branches: Any) -> Any:
@@ -263,7 +287,7 @@ def _infer_loop(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType
     kept = []
     for before, after, parameter in zip(given.states, states, body.parameters[1:], strict=False):
         found = common_type((before, after))
-        if found is None or (before.known and after.known and (found is not before or found is not after)):
+        if found is None or not (_fits(before, found) and _fits(after, found)):
             raise (ShapeError if before.shape != after.shape else DTypeError)(
                 f"the state of a loop keeps its type, but {parameter!r} is {before} before a round and {after} after it"
             )
