@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from compiler.emit_control import NO_ERROR, ChooseWriter, RepeatWriter, control_sizes
+from compiler.emit_control import NO_ERROR, ChooseWriter
+from compiler.emit_loop import RepeatWriter, control_sizes
 from compiler.emit_product import call_product
 from compiler.emit_region import RegionWriter, combine_function, fill
 from compiler.emit_scalar import Body, Module, memory_type, register_type
+from compiler.emit_shared import rows_apart
 from compiler.program import (
     Accumulate,
     Address,
@@ -48,11 +50,15 @@ MOST_CHUNKS = 64
 class ProgramWriter:
     """Writes the function that runs a program: it calls the regions and products in order.
 
-    A program inside a loop or a branch is a function of its own (`inner`): it takes `%status` instead of returning it.
+    A program inside a loop or a branch is a function of its own (`inner`): it takes `%status` instead of returning it;
+    and where it is run chunk by chunk (`by_rows`), the first and the last row.
     """
 
-    def __init__(self, program: Program, name: str, module: Module, blas: bool, inner: bool = False) -> None:
+    def __init__(
+        self, program: Program, name: str, module: Module, blas: bool, inner: bool = False, by_rows: bool = False
+    ) -> None:
         self.program, self.name, self.module, self.blas, self.inner = program, name, module, blas, inner
+        self.by_rows = by_rows
         self.slots = [b for b in program.temporaries if b.role == "slot"]
         self.module.places.update({b: k for k, b in enumerate(self.slots)})
         self.main = Body(self.module)
@@ -96,6 +102,7 @@ class ProgramWriter:
         parameters += [f"ptr %{b.name}" for b, _ in program.constants]
         parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs) if b not in program.inputs]
         parameters += ["ptr %sizes", "ptr %parallel", *(["ptr %status"] if self.inner else [])]
+        parameters += ["i64 %first", "i64 %last"] if self.by_rows else []
         kind = "void" if self.inner else "i64"
         attribute = "#8" if self.straight else "#2"
         head = f"\ndefine internal {kind} @{self.name}({', '.join(parameters)}) {attribute} {{"
@@ -106,7 +113,9 @@ class ProgramWriter:
         """All pieces in order, with memory for temporaries from their first use to their last."""
         main = self.main
         live: set[Buffer] = set()
-        kept = dict.fromkeys(b for buffers, _ in pieces for b in buffers if b.role in ("temporary", "tape") or _on_heap(b))
+        kept = dict.fromkeys(
+            b for buffers, _ in pieces for b in buffers if b.role in ("temporary", "tape") or _on_heap(b)
+        )
         table = {b: k for k, b in enumerate(kept)}
         self.fails |= bool(table)
         if table:
@@ -144,10 +153,17 @@ class ProgramWriter:
         runs it."""
         inner = []
         for k, program in enumerate(step.inner):
-            writer = ProgramWriter(program, f"{self.name}_inner{number}_{k}", self.module, self.blas, inner=True)
+            by_rows = isinstance(step, Repeat) and rows_apart(step) is not None
+            writer = ProgramWriter(
+                program, f"{self.name}_inner{number}_{k}", self.module, self.blas, inner=True, by_rows=by_rows
+            )
             writer.write()
             inner.append(writer)
-        caller = (RepeatWriter if isinstance(step, Repeat) else ChooseWriter)(self, step, number, inner)
+        caller: RepeatWriter | ChooseWriter
+        if isinstance(step, Repeat):
+            caller = RepeatWriter(self, step, number, inner)
+        else:
+            caller = ChooseWriter(self, step, number, inner)
         self.fails |= caller.fails
         return caller.buffers, caller.write
 
@@ -190,6 +206,8 @@ class ProgramWriter:
                     main.lines.insert(0, f"  %{p.partial.name} = alloca [{room} x i8], align 64")
             if region.size is None:
                 main.do(f"call void @{name}({values(main, None)})")
+            elif self.by_rows:
+                main.do(f"call void @{name}({values(main, None)}, i64 %first, i64 %last)")
             elif region.chunks == 1:
                 main.do(f"call void @{name}({values(main, None)}, i64 0, i64 {main.size(region.size)})")
             else:

@@ -226,16 +226,16 @@ def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
             continue
         results.append(f"t{tag}_{k}")
         w.put(level, f"t{tag}_{k} = empty({size_text(b.elements, w.names)}, {b.dtype.name})")
-    for k, (b, row) in enumerate(zip(step.gathered, rows, strict=True)):
-        if b is not None and b.role != "tape":
-            results.append(_rows(w, b, row, at))
+    for k, (target, part) in enumerate(zip(step.gathered, rows, strict=True)):
+        if target is not None and target.role != "tape":
+            results.append(_rows(w, target, part, at))
         else:
             results.append(f"y{tag}_{k}")
-            w.put(level, f"y{tag}_{k} = empty({size_text(row.elements, w.names)}, {row.dtype.name})")
+            w.put(level, f"y{tag}_{k} = empty({size_text(part.elements, w.names)}, {part.dtype.name})")
     _call(w, f"body{tag}", [*given, *results], tag, level)
-    for k, b in enumerate(step.gathered):
-        if b is not None and b.role == "tape":
-            w.put(level, f"{b.name} = joined({b.name}, y{tag}_{k}, {step.reverse})")
+    for k, target in enumerate(step.gathered):
+        if target is not None and target.role == "tape":
+            w.put(level, f"{target.name} = joined({target.name}, y{tag}_{k}, {step.reverse})")
     for k, (name, inside) in enumerate(zip(names, step.body.inputs[1:], strict=False)):
         if inside in step.body.outputs:
             continue

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from compiler import kernel
 from compiler.account import Account, Cost, account, bytes_of, total
-from compiler.emit_control import shared
 from compiler.emit_product import BLAS_FROM
+from compiler.emit_shared import rounds_in_any_order, rows_apart
 from compiler.graph import Graph
 from compiler.layout import shape_of
 from compiler.program import (
@@ -81,7 +81,8 @@ def _passes(what: str, variant: Variant) -> list[str]:
     kept = sum(b.role == "temporary" for b in variant.program.temporaries)
     lines.append(
         f"  schedule: {_count(len(steps), 'step')}, {_count(sum(r.size is not None for r in regions), 'region')} of "
-        f"rows, {_count(sum(isinstance(s, Product) for s in steps), 'matrix product')}, {_count(kept, 'temporary array')}"
+        f"rows, {_count(sum(isinstance(s, Product) for s in steps), 'matrix product')}, "
+        f"{_count(kept, 'temporary array')}"
     )
     lines.append(f"    moves {spent.moved} bytes, inputs and outputs are {spent.ends}; {spent.flops} flops")
     return lines
@@ -153,7 +154,9 @@ class _Schedule:
         else:
             self.put(1, f"step {name}: loop {self._rounds(step)}{_line(step.node)}")
             titles = ["each round"] if step.holds is None else ["whether another round is run", "each round"]
-            places = ["registers" if b.role == "scalar" else "memory" for b in step.body.inputs[1 : 1 + len(step.firsts)]]
+            places = [
+                "registers" if b.role == "scalar" else "memory" for b in step.body.inputs[1 : 1 + len(step.firsts)]
+            ]
             if places:
                 self.put(2, "state: " + ", ".join(f"s{k} in {place}" for k, place in enumerate(places)))
             rows = [b for b in step.gathered if b is not None]
@@ -171,8 +174,12 @@ class _Schedule:
             most = "" if step.limit is None else f", at most {step.limit:,} times"
             return f"while a condition holds{most}"
         if isinstance(step.trips, Buffer):
-            return f"of as many rounds as {step.trips.name} says{backwards}"
-        return f"of {self.exact(step.trips)} rounds{backwards}" + ("; threads share them" if shared(step) else "")
+            count = f"of as many rounds as {step.trips.name} says{backwards}"
+        else:
+            count = f"of {self.exact(step.trips)} rounds{backwards}"
+        if rounds_in_any_order(step):
+            return f"{count}; threads share them"
+        return f"{count}, all of them for some rows at a time; threads share the rows" if rows_apart(step) else count
 
     # sizes
 

@@ -258,7 +258,7 @@ class Region:
 
     `cost` is about how many picoseconds a row takes, `moved` how many bytes of memory it reads and writes. `fills` are
     done before. `tiles` are the buffers with room for one tile; `across` tells that in them rows are neighbours, so
-    that vectors run across rows.
+    that vectors run across rows. Of the buffers in `by_rows` each row of the region touches a row of its own alone.
     """
 
     items: list[Item]
@@ -271,6 +271,7 @@ class Region:
     partials: list[Partial] = field(default_factory=list)
     tiles: list[Buffer] = field(default_factory=list)
     across: bool = False
+    by_rows: frozenset[Buffer] = frozenset()
 
 
 @dataclass(eq=False)
@@ -291,13 +292,13 @@ class Product:
 class Repeat:
     """A loop around a program.
 
-    The program's inputs are the round, the state, the elements of `xs` and `outside`; its outputs are the next state and
-    what is gathered. `holds` is the program of the condition, over the same inputs; `trips` says how often it runs: a
+    The program's inputs are the round, the state, the elements of `xs` and `outside`; its outputs are the next state
+    and what is gathered. `holds` is the program of the condition, over the same inputs; `trips` says how often it runs: a
     size, a buffer, or None where only the condition does.
 
-    `firsts` are the first values of the state, `lasts` its last ones, `gathered` the arrays whose rows the rounds write,
-    `count` how many rounds were run; None for what nobody wants. A state `in_place` is changed where it lies. `limit` is how many may be run, and `error` the number
-    of the failure if that is not enough.
+    `firsts` are the first values of the state, `lasts` its last ones, `gathered` the arrays whose rows the rounds
+    write, `count` how many rounds were run; None for what nobody wants. A state `in_place` is changed where it lies.
+    `limit` is how many rounds may be run, and `error` the number of the failure if that is not enough.
     """
 
     node: Expr

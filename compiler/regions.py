@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from compiler.lower import lower
 from compiler.program import Buffer, Choose, Load, Nest, Product, Reduce, Repeat, Step, Store
 from compiler.rows import row_of
 from symgraph.dims import Call, Dim, Size
-
 
 Given = Nest | Product | Repeat | Choose
 
@@ -27,15 +27,29 @@ def form_regions(steps: Sequence[Given], temporaries: Iterable[Buffer]) -> list[
     """The steps, with nests joined into regions and lowered to loops."""
     groups = _join(steps)
     private = _private_buffers(groups, temporaries)
-    found: list[Step] = []
+    found: list[Any] = []
     for group in groups:
         first = group.steps[0]
         if not isinstance(first, Nest):
             found.append(first)
         else:
             nests = [s for s in group.steps if isinstance(s, Nest)]
+            rows = _by_rows(nests, group.outer)
             found.append(lower(nests, group.outer, private.get(group, {})))
+            found[-1].by_rows = rows
     return found
+
+
+def _by_rows(nests: Sequence[Nest], outer: Size | None) -> frozenset[Buffer]:
+    """The buffers of which each row of the region touches a row of its own alone."""
+    if outer is None:
+        return frozenset()
+    found = []
+    for buffer in dict.fromkeys(b for nest in nests for b in nest.accesses):
+        row = row_of(buffer, nests)
+        if row is not None and row * outer == buffer.elements:
+            found.append(buffer)
+    return frozenset(found)
 
 
 # -- which nests go together -------------------------------------------------------------------------------------------

@@ -334,9 +334,7 @@ class Scheduler:
             trips = ct.length_of([a.type for a in node.args], params)
         error = 0
         if params["limit"] is not None:
-            error = self._failure(
-                node, LoopError, f"a loop did not end within max_iterations={params['limit']} rounds"
-            )
+            error = self._failure(node, LoopError, f"a loop did not end within max_iterations={params['limit']} rounds")
         return Repeat(
             node,
             self._inner(params["body"]),

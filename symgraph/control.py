@@ -1,7 +1,7 @@
 """Conditions and loops: `cond`, `switch`, `while_loop`, `fori_loop`, `scan`, `map`.
 
-Over symbols they are nodes of the graph, run inside the kernel; over Variables, arrays and numbers they are Python's own
-`if` and loops, which compute at once. The same text serves both.
+Over symbols they are nodes of the graph, run inside the kernel; over Variables, arrays and numbers they are Python's
+own `if` and loops, which compute at once. The same text serves both.
 """
 
 from __future__ import annotations
@@ -263,7 +263,9 @@ def loop(
 
 def _as_given(parameters: Sequence[Expr], given: Sequence[Any]) -> list[Any]:
     """Parameters for what was given: inside a traced function, arrays that may be written into."""
-    return [type(v)(p) if _is_symbol(v) and not isinstance(v, Expr) else p for p, v in zip(parameters, given, strict=True)]
+    return [
+        type(v)(p) if _is_symbol(v) and not isinstance(v, Expr) else p for p, v in zip(parameters, given, strict=True)
+    ]
 
 
 def _limit(value: Any, what: str) -> int | None:
@@ -352,15 +354,13 @@ def while_loop(
 def _test(holds: Any) -> Any:
     if isinstance(holds, bool):
         raise ArgumentError(
-            f"while_loop: the condition is {holds} whatever the state is: == and != ask whether two symbols are the same "
-            f"one; write np.equal(a, b) or np.not_equal(a, b)"
+            f"while_loop: the condition is {holds} whatever the state is: == and != ask whether two symbols are the "
+            f"same; write np.equal(a, b) or np.not_equal(a, b)"
         )
     return holds
 
 
-def fori_loop(
-    lo: Any, hi: Any, body: Callable[[Any, Any], Any], init: Any, *, checkpoint: Checkpoint = "all"
-) -> Any:
+def fori_loop(lo: Any, hi: Any, body: Callable[[Any, Any], Any], init: Any, *, checkpoint: Checkpoint = "all") -> Any:
     """Repeats `body` for i = lo, ..., hi - 1: state = init; for i in range(lo, hi): state = body(i, state).
 
     Args:

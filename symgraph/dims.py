@@ -340,7 +340,7 @@ def agreed(a: Size, b: Size) -> Size | None:
     for one, other in ((a, b), (b, a)):
         if isinstance(one, int):
             return None if one == 1 and isinstance(other, Dim) and other.not_one else one
-    return min((a, b), key=_length)  # type: ignore[type-var,arg-type]
+    return min((a, b), key=_length)  # type: ignore[arg-type]
 
 
 def _length(size: Dim) -> tuple[int, int, str]:

@@ -198,8 +198,8 @@ class Expr(Value):
     def __bool__(self) -> bool:
         raise SymbolError(
             f"the truth of {self!r} is not known before the call: if, while, and, or cannot branch on a symbol. "
-            f"Write np.where(condition, x, y) or sg.cond(condition, on_true, on_false), sg.while_loop(cond, body, init) "
-            f"instead of while, and & and | instead of and, or. "
+            f"Write np.where(condition, x, y) or sg.cond(condition, on_true, on_false), sg.while_loop(cond, body, "
+            f"init) instead of while, and & and | instead of and, or. "
             f" Where np.maximum or the like asked, on an array made by np.array([x, y]), make the array "
             f"with np.stack([x, y])"
         )
@@ -559,7 +559,9 @@ class Body:
     def mapped(self, rule: Callable[[Size], Size]) -> Body:
         """The body with every size replaced, in its parameters' types and in what it computes."""
         kinds = [p.type for p in self.parameters]
-        types = [k if isinstance(k.shape, Opaque) else ArrayType(k.dtype, tuple(map(rule, k.shape)), k.weak) for k in kinds]
+        types = [
+            k if isinstance(k.shape, Opaque) else ArrayType(k.dtype, tuple(map(rule, k.shape)), k.weak) for k in kinds
+        ]
         parameters = self._parameters(types)
         return Body(parameters, rebuild(self.outputs, dict(zip(self.parameters, parameters, strict=True)), rule))
 

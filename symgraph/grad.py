@@ -115,9 +115,7 @@ def leading(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
     return leads
 
 
-def _leaving(
-    contribution: Expr, node: Expr, number: int, arg: Expr, branches: Mapping[Expr, Branch | None]
-) -> Expr:
+def _leaving(contribution: Expr, node: Expr, number: int, arg: Expr, branches: Mapping[Expr, Branch | None]) -> Expr:
     """A cotangent on its way from a node to an argument: 0 where a branch that it leaves is not taken."""
     at = branches.get(node)
     if node.op in (ew.where, ct.switch):

@@ -148,7 +148,8 @@ def _put(part: Any, i: Any, v: Any, axis: int, combine: str) -> Any:
     """v written, or added, at indices that are not known before the call."""
     if combine == "set" and ar.rank(i) != 0:
         raise SymbolError(
-            "x[i] = v needs a single index, or constant ones: which of equal indices counts is not known before the call"
+            "x[i] = v needs a single index, or constant ones: which of equal indices counts is not known before the "
+            "call"
         )
     v = as_expr(v)
     shape, inner = _declared(part, "a write at an index"), _declared(i, "a write at an index")

@@ -89,7 +89,7 @@ class TupleType(ArrayType):
     __slots__ = ("parts",)
     parts: tuple[ArrayType, ...]
 
-    def __new__(cls, parts: tuple[ArrayType, ...]) -> TupleType:  # type: ignore[misc]
+    def __new__(cls, parts: tuple[ArrayType, ...]) -> TupleType:
         """The one type with these parts."""
         found: Any = _types.get(parts)
         if found is None:

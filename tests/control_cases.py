@@ -233,7 +233,9 @@ LOOPS: dict[str, Flow] = {
     "while of integers": Flow(halves_and_more, lambda n: collatz(int(n)), {"n": np.int64(27)}),
     "while with a flag": Flow(
         lambda x: sg.while_loop(
-            lambda s: np.logical_not(s["done"]), lambda s: {"x": s["x"] / 2, "done": s["x"] < 4}, {"x": x, "done": False}
+            lambda s: np.logical_not(s["done"]),
+            lambda s: {"x": s["x"] / 2, "done": s["x"] < 4},
+            {"x": x, "done": False},
         ),
         lambda x: (x / 2**5, np.True_),
         {"x": 57.0},
@@ -246,7 +248,11 @@ LOOPS: dict[str, Flow] = {
         lambda c: np.array([escape(*row) for row in c.tolist()]),
         {"c": np.random.default_rng(1).uniform(-2, 1, (40, 2))},
     ),
-    "fori": Flow(lambda x: sg.fori_loop(0, 5, lambda i, s: s * x + i, 1.0), lambda x: looped(5, lambda i, s: s * x + i, 1.0), {"x": 1.5}),
+    "fori": Flow(
+        lambda x: sg.fori_loop(0, 5, lambda i, s: s * x + i, 1.0),
+        lambda x: looped(5, lambda i, s: s * x + i, 1.0),
+        {"x": 1.5},
+    ),
     "fori, rounds found at run time": Flow(
         lambda x, n: sg.fori_loop(0, n, lambda i, s: s * x + i, 1.0),
         lambda x, n: looped(n, lambda i, s: s * x + i, 1.0),
@@ -296,9 +302,7 @@ LOOPS: dict[str, Flow] = {
         lambda x: (x * 8, x * 8),
         {"x": A},
     ),
-    "fori that forgets": Flow(
-        lambda x, y: sg.fori_loop(0, 3, lambda i, s: y, x), lambda x, y: y, {"x": A, "y": B}
-    ),
+    "fori that forgets": Flow(lambda x, y: sg.fori_loop(0, 3, lambda i, s: y, x), lambda x, y: y, {"x": A, "y": B}),
     "fori that ends at a constant": Flow(
         lambda x: sg.fori_loop(0, 3, lambda i, s: 2.5, x), lambda x: np.float64(2.5), {"x": 1.0}
     ),
@@ -333,7 +337,9 @@ LOOPS: dict[str, Flow] = {
         {"x": 1.25},
     ),
     "small integers": Flow(
-        lambda n: sg.fori_loop(0, 6, lambda i, s: s * n + n, n), lambda n: looped(6, lambda i, s: s * n + n, n), {"n": np.array([7], np.int8)}
+        lambda n: sg.fori_loop(0, 6, lambda i, s: s * n + n, n),
+        lambda n: looped(6, lambda i, s: s * n + n, n),
+        {"n": np.array([7], np.int8)},
     ),
     "scan": Flow(
         lambda x: sg.scan(lambda s, v: (s + v, s * v), 0.5, x),
@@ -453,14 +459,20 @@ LOOPS: dict[str, Flow] = {
         lambda x: scanned(lambda s, v: (s - v, s * v), 1.0, scanned(lambda s, v: (s + v, s * v), 0.5, x)[1]),
         {"x": A},
     ),
-    "tridiagonal": Flow(thomas, thomas_meaning, {"a": real(6, seed=5), "b": real(6, seed=6) + 3, "c": real(6, seed=7), "d": real(6, seed=8)}),
+    "tridiagonal": Flow(
+        thomas,
+        thomas_meaning,
+        {"a": real(6, seed=5), "b": real(6, seed=6) + 3, "c": real(6, seed=7), "d": real(6, seed=8)},
+    ),
     "matrix power": Flow(
         lambda m, n: sg.fori_loop(0, n, lambda i, s: s @ m, m),
         lambda m, n: looped(n, lambda i, s: s @ m, m),
         {"m": np.arange(9.0).reshape(3, 3) - 4, "n": np.int64(3)},
     ),
     "a loop of whole-array operations": Flow(
-        lambda m: sg.fori_loop(0, 3, lambda i, s: (np.concatenate([s[:, 1:], s[:, :1]], axis=1) - s.max(axis=0)) / 2, m),
+        lambda m: sg.fori_loop(
+            0, 3, lambda i, s: (np.concatenate([s[:, 1:], s[:, :1]], axis=1) - s.max(axis=0)) / 2, m
+        ),
         lambda m: looped(3, lambda i, s: (np.concatenate([s[:, 1:], s[:, :1]], axis=1) - s.max(axis=0)) / 2, m),
         {"m": M},
     ),

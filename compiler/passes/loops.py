@@ -17,7 +17,6 @@ from symgraph.contexts import branches_of
 from symgraph.expr import Body, Expr, as_expr, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 
-
 Key = Expr | int | None
 """An item of a loop: the parameter of a state, the number of what is gathered, or None for the number of rounds."""
 

@@ -214,7 +214,10 @@ class Runtime:
 
 def _symbols() -> dict[str, int]:
     """The addresses of what the runtime calls in Python and in NumPy."""
-    found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in (*call.IMPORTS, *interrupt.IMPORTS)}
+    found = {
+        name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
+        for name in (*call.IMPORTS, *interrupt.IMPORTS)
+    }
     get = capi.function("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
     table = importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API
     functions = ctypes.cast(get(table, None), ctypes.POINTER(ctypes.c_void_p))

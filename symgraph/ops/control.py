@@ -1,9 +1,9 @@
 """Control: choices of which one is computed, and loops.
 
 A choice (`switch`) is written as a node over the values of all its branches. What only one branch needs is not computed
-where another is taken: which nodes these are follows from the graph (symgraph/contexts.py), so nothing has to be known of
-them here, and gradients reach whatever a branch is made of. Compilers turn choices into `branch` nodes, whose branches
-are bodies.
+where another is taken: which nodes these are follows from the graph (symgraph/contexts.py), so nothing has to be known
+of them here, and gradients reach whatever a branch is made of. Compilers turn choices into `branch` nodes, whose
+branches are bodies.
 
 A loop is one node whose body is a graph of its own, over the state, the elements of what it runs over, and values from
 outside. Its gradient is a loop that runs the other way.
@@ -30,7 +30,7 @@ RUN = dims.atom("#trips", not_one=True)
 """The length of what a loop gathers whose number of rounds is known only when it has run."""
 
 GIVEN, WHILE, SIZED = "given", "while", "sized"
-"""How often a loop runs: as often as its first argument says, while a condition holds, or once per element of an axis."""
+"""How often a loop runs: as its first argument says, while a condition holds, or once per element of an axis."""
 
 INDEX = weak_scalar(np.int64)
 COUNT = ArrayType(np.dtype(np.int64), ())
@@ -267,7 +267,8 @@ def length_of(types: Sequence[ArrayType], params: dict[str, Any]) -> Size | None
     if params["trips"] != SIZED:
         return RUN
     if params["length"] is not None:
-        return params["length"]  # type: ignore[no-any-return]
+        found: Size = params["length"]
+        return found
     for kind in split(types, params).xs:
         if not isinstance(kind.shape, Opaque) and kind.shape:
             return kind.shape[0]
