@@ -18,7 +18,7 @@ from symgraph import dims, origin
 from symgraph.dims import Dim, Size
 from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError
 from symgraph.op import REGISTRY, Mode, Op, Parts, exact
-from symgraph.ops import array as ar
+from symgraph.ops import array as ar, control as ct
 from symgraph.types import ArrayType, Opaque, Shape, format_shape, weak_scalar
 from symgraph.value import Value
 
@@ -692,6 +692,8 @@ def _format_node(node: Expr, texts: Mapping[Expr, tuple[str, int]]) -> tuple[str
         return (text, 9) if text.startswith("-") else (text, _ATOM)
     args = [texts.get(a, ("...", _ATOM)) for a in node.args]
     params = node.params
+    if node.op.kind in ("control", "part"):
+        return _format_control(node, [text for text, _ in args], params), _ATOM
     level = _PRECEDENCE.get(node.op.name)
     if node.op.symbol and level is not None:
         spaced = [
@@ -708,6 +710,50 @@ def _format_node(node: Expr, texts: Mapping[Expr, tuple[str, int]]) -> tuple[str
     shown = [text for k, (text, _) in enumerate(args)]
     shown += [f"{k}={v}" for k, v in params.items() if v is not None and v is not False]
     return f"{node.op.name}({', '.join(shown)})", _ATOM
+
+
+def _format_control(node: Expr, args: Sequence[str], params: Mapping[str, Any]) -> str:
+    """A choice, a loop, or one of its values, as the functions that make them are written."""
+    if node.op is ct.item:
+        return f"{args[0]}[{params['index']}]"
+    if node.op is ct.switch:
+        if node.args[0].type.dtype == np.bool_ and len(args) == 3:
+            return f"cond({args[0]}, {args[2]}, {args[1]})"
+        return f"switch({', '.join(args)})"
+    if node.op is ct.branch:
+        bodies = [
+            _format_body(b, dict(zip(b.parameters, map(_enclosed, args[1:]), strict=True)), 0) for b in params["bodies"]
+        ]
+        return f"branch({', '.join([args[0], *bodies])})"
+    body: Body = params["body"]
+    given = ct.split(args, dict(params))
+    inner = body.parameters[1 + params["states"] + params["xs"] :]
+    names = {p: _enclosed(text) for p, text in zip(inner, given.outside, strict=True)}
+    shown = [_format_body(body, names, len(body.parameters) - len(inner))]
+    if params["cond"] is not None:
+        shown.insert(0, _format_body(params["cond"], names, len(body.parameters) - len(inner)))
+    count = given.trips if given.trips is not None else params["length"]
+    lead = [] if count is None else [str(count)]
+    first = f"({', '.join(given.states)})"
+    if params["trips"] == ct.WHILE:
+        return f"while_loop({', '.join([*shown, first])})"
+    if not given.xs and len(body.outputs) == params["states"]:
+        return f"fori_loop({', '.join([*lead, *shown, first])})"
+    backwards = ["reverse=True"] if params["reverse"] else []
+    return f"scan({', '.join([*shown, first, *(given.xs or lead), *backwards])})"
+
+
+def _enclosed(text: str) -> str:
+    """A text that can stand where a name can."""
+    return f"({text})" if " " in text and not text.endswith("]") else text
+
+
+def _format_body(body: Body, names: Mapping[Expr, str], count: int) -> str:
+    """A body as a function of its first `count` parameters."""
+    results = ", ".join(format_expr(o, 60, names) if o not in names else names[o] for o in body.outputs)
+    results = results if len(body.outputs) == 1 else f"({results})"
+    given = ", ".join(str(p._params[0][1]) for p in body.parameters[:count])
+    return f"({given}) -> {results}" if count else results
 
 
 def check_same_shape(what: str, a: ArrayType, b: ArrayType) -> None:

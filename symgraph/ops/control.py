@@ -269,7 +269,8 @@ def length_of(types: Sequence[ArrayType], params: dict[str, Any]) -> Size | None
     if params["length"] is not None:
         found: Size = params["length"]
         return found
-    for kind in split(types, params).xs:
+    xs: tuple[ArrayType, ...] = split(types, params).xs
+    for kind in xs:
         if not isinstance(kind.shape, Opaque) and kind.shape:
             return kind.shape[0]
     return None
