@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks``, and ``compile``, ``memory`` and ``readme`` after it."""
+"""The command line: ``python -m benchmarks``, and ``compile``, ``memory``, ``loops`` and ``readme`` after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compile_times, limits, measure, memory, report
+from benchmarks import compile_times, limits, loops, measure, memory, report
 from benchmarks.competitors import Competitor
 from benchmarks.limits import COSTS, Speeds, limit
 from benchmarks.processes import ask, fresh_settings
@@ -156,9 +156,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     bytes_held.set_defaults(run=memory.run)
     bytes_held.add_argument("--rows", default="", metavar="PATTERN", help="only rows whose title matches")
     bytes_held.add_argument("--quick", action="store_true", help="a trial run on tiny sizes")
+    in_loops = commands.add_parser("loops", help="loops inside compiled functions")
+    in_loops.set_defaults(run=loops.run)
+    in_loops.add_argument("--seconds", type=float, default=1.0, help="that each library is timed for, at least")
     printed = commands.add_parser("readme", help="the README's table, from the numbers of a run")
     printed.set_defaults(run=readme)
-    for one, seconds in ((parser, 120.0), (chains, 60.0), (bytes_held, 120.0), (printed, 0.0)):
+    for one, seconds in ((parser, 120.0), (chains, 60.0), (bytes_held, 120.0), (in_loops, 120.0), (printed, 0.0)):
         one.add_argument("--out", type=Path, default=Path("build/benchmarks"), metavar="DIR", help="where files go")
         one.add_argument("--json", type=Path, metavar="FILE", help="the numbers: a file to write, or to read")
         if one is not printed:

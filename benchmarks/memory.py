@@ -15,7 +15,7 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +65,17 @@ def held(say: Say, title: str, name: str, quick: bool, dtype: str) -> Held:
     _forget_peak()
     call()
     return Held(_status("VmHWM") - before, read + written)
+
+
+def held_by(call: Callable[[], Any]) -> int:
+    """The bytes that a second call of something holds at its peak, beyond what there was before the first."""
+    _give_back()
+    before = _status("VmRSS")
+    call()
+    _give_back()
+    _forget_peak()
+    call()
+    return max(_status("VmHWM") - before, 0)
 
 
 def run(args: argparse.Namespace, argv: Sequence[str]) -> int:
