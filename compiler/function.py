@@ -339,20 +339,23 @@ def compile(  # noqa: A001  (the library's name for it)
     inputs: Sequence[Expr] | None = None,
     wrt: Any = None,
     *,
+    updates: Any = None,
     fma: bool = True,
     verify: bool = False,
-) -> Function:
+) -> Any:
     """Compile expressions into a function of their placeholders.
 
     Args:
         outputs: an expression, or any nesting of lists, tuples and dicts of them; results come in the same structure.
         inputs: placeholders in the order of positional arguments; may list some that the outputs do not use.
         wrt: the placeholders (or their names) that gradients are taken for; by default every floating-point one.
+        updates: what parameters become with every call, by parameter; see :class:`compiler.state.Stateful`.
         fma: compute ``a*b + c`` with one rounding. Without it, + - * / give bitwise what NumPy gives.
         verify: check the graph after every pass.
 
     Returns:
-        Function: nothing is compiled to machine code before its first call.
+        Function: nothing is compiled to machine code before its first call. Where parameters are used, a
+        :class:`compiler.state.Stateful`.
 
     Raises:
         ArgumentError: there is nothing to compile, or inputs and wrt do not fit the outputs.
@@ -363,4 +366,9 @@ def compile(  # noqa: A001  (the library's name for it)
     >>> f(2, 3)
     {'sum': np.int64(5), 'product': np.int64(6)}
     """
+    from compiler.state import Stateful, parameters_in  # which are made of functions
+
+    parameters = parameters_in(outputs, updates)
+    if parameters or updates:
+        return Stateful(outputs, inputs, wrt, updates, parameters, fma=fma, verify=verify)
     return Function(outputs, inputs, wrt, fma=fma, verify=verify)

@@ -28,6 +28,7 @@ from symgraph.errors import (
     ArgumentError as ArgumentError,
     CompileError as CompileError,
     DTypeError as DTypeError,
+    FileError as FileError,
     GradientError as GradientError,
     InputError as InputError,
     LoopError as LoopError,
@@ -213,6 +214,12 @@ from symgraph.ops.elementwise import (
     tan as tan,
     tanh as tanh,
     trunc as trunc,
+)
+from symgraph.state import (
+    Parameter as Parameter,
+    load_parameters as load_parameters,
+    parameter as parameter,
+    save_parameters as save_parameters,
 )
 from symgraph.trace import spec as spec, symbolic as symbolic, trace as trace
 

@@ -41,6 +41,10 @@ class LoopError(SymgraphError, RuntimeError):
     """A loop that did not end within the rounds it was allowed."""
 
 
+class FileError(SymgraphError, ValueError):
+    """A file that is damaged, or holds something else than what was to be read."""
+
+
 class RendererError(SymgraphError, RuntimeError):
     """A picture was asked for and no program to draw it was found."""
 

@@ -685,8 +685,8 @@ def toposort_within(root: Expr, allowed: Mapping[Expr, None]) -> list[Expr]:
 
 
 def _format_node(node: Expr, texts: Mapping[Expr, tuple[str, int]]) -> tuple[str, int]:
-    if node.op in ar.NAMED:
-        return str(node._params[0][1]), _ATOM
+    if node.op in ar.NAMED:  # what follows the mark tells parameters of one name apart
+        return str(node._params[0][1]).partition("·")[0], _ATOM
     if node.op is ar.constant:
         text = repr(dict(node._params)["value"])
         return (text, 9) if text.startswith("-") else (text, _ATOM)
