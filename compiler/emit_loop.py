@@ -246,7 +246,7 @@ class RepeatWriter(Caller):
     def _advance(
         self, now: Sequence[str], then: Sequence[str], states: Sequence[str], pointers: dict[Buffer, str]
     ) -> None:
-        """What a round has computed becomes the state; the old state's memory is free then, but for the first value's."""
+        """What a round computed becomes the state; the old state's memory is free then, but for the first value's."""
         main = self.main
         for place, made, alone, b, halves, inside, old in zip(
             now, then, self.in_registers, self.step.firsts, self.halves, self.step.in_place, states, strict=True

@@ -293,8 +293,8 @@ class Repeat:
     """A loop around a program.
 
     The program's inputs are the round, the state, the elements of `xs` and `outside`; its outputs are the next state
-    and what is gathered. `holds` is the program of the condition, over the same inputs; `trips` says how often it runs: a
-    size, a buffer, or None where only the condition does.
+    and what is gathered. `holds` is the program of the condition, over the same inputs; `trips` says how often it runs:
+    a size, a buffer, or None where only the condition does.
 
     `firsts` are the first values of the state, `lasts` its last ones, `gathered` the arrays whose rows the rounds
     write, `count` how many rounds were run; None for what nobody wants. A state `in_place` is changed where it lies.

@@ -1,8 +1,8 @@
 """Which nodes are needed in one branch of a choice only.
 
 A choice is a `switch`, one branch for all, or a `where`, element by element. A node belongs to the innermost branch
-that holds all of its uses. What belongs to a branch of a `switch` need not be computed where another branch is taken; and a
-gradient that leaves a branch counts only where the branch is taken, whatever it is (0 times infinity is nan).
+that holds all of its uses. What belongs to a branch of a `switch` need not be computed where another branch is taken;
+and a gradient that leaves a branch counts only where the branch is taken, whatever it is (0 times infinity is nan).
 
 The branch of a `where` holds elementwise operations in the shape of its result alone: of those each element belongs to
 one side. Choices by the same condition have their branches in common.

@@ -228,7 +228,8 @@ def load_parameters(path: Any, into: Mapping[str, Parameter] | None = None) -> d
             raise FileError(f"{path}: there is no parameter {name!r}; there are {', '.join(found) or 'none'}")
         if found[name].shape != target.shape:
             raise ShapeError(
-                f"{path}: {name!r} has shape {format_shape(found[name].shape)}, the parameter {format_shape(target.shape)}"
+                f"{path}: {name!r} has shape {format_shape(found[name].shape)}, the parameter "
+                f"{format_shape(target.shape)}"
             )
         if not np.can_cast(found[name].dtype, target.dtype, "same_kind"):
             raise DTypeError(f"{path}: {name!r} is {found[name].dtype}, the parameter {target.dtype}")
