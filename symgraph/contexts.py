@@ -105,4 +105,7 @@ def branches_of(
             if key not in made:
                 made[key] = Branch(own, node, number)
             use(arg, made[key])
+    for node in order:
+        if node.op is ct.item and node in found:  # it is part of a node, and lies where that does
+            found[node] = found[node.args[0]]
     return found

@@ -63,26 +63,33 @@ item: Op = register(
 def common_type(types: Sequence[ArrayType]) -> ArrayType | None:
     """The type that all of these fit into: the promoted dtype, and the shape that is not (); None where there is none.
 
-    Python numbers stay as weak as they are only where all types are the same.
+    Python numbers stay as weak as they are only where all types are the same. Of what is not known the dtype is not,
+    nor the shape, if only single values are known beside it.
     """
     first = types[0]
     if all(t is first for t in types):
         return first
-    if not all(t.known for t in types):
-        return ArrayType(None, Opaque(frozenset({("common", *types)})))
     shape: Shape = ()
-    for other in dict.fromkeys(t.shape for t in types if t.shape != ()):
-        assert not isinstance(other, Opaque)
+    for other in dict.fromkeys(t.shape for t in types):
+        if isinstance(other, Opaque) or other == ():
+            continue
         together = _agreed(shape, other) if shape else other
         if together is None:
             return None
         shape = together
+    unknown = [t.shape for t in types if isinstance(t.shape, Opaque)]
+    shapes = [t.shape for t in types]
+    found: Shape | Opaque = shape
+    if unknown and not shape:
+        found = shapes[0] if all(s == shapes[0] for s in shapes) else Opaque(frozenset({("common", *shapes)}))
+    if any(t.dtype is None for t in types):
+        return ArrayType(None, found)
     specs: list[Any] = [_WEAK.get(t.dtype.kind, t.dtype) if t.weak else t.dtype for t in types]  # type: ignore[union-attr]
     try:
         dtype = np.result_type(*(spec() if isinstance(spec, type) else spec for spec in specs))
     except TypeError:
         return None
-    return ArrayType(dtype, shape)
+    return ArrayType(dtype, found)
 
 
 def _agreed(a: Shape, b: Shape) -> Shape | None:
@@ -257,9 +264,49 @@ def stack_of(length: Size | None, kind: ArrayType) -> ArrayType:
 
 
 def parameter_types(types: Sequence[ArrayType], params: dict[str, Any]) -> list[ArrayType]:
-    """The types of a body's parameters: the round, the state, the elements, and what comes from outside."""
-    given = split(types, params)
-    return [INDEX, *given.states, *map(part_of, given.xs), *given.outside]
+    """The types of a body's parameters: the round, the state, the elements, and what comes from outside.
+
+    A state has the type that fits its first value and its value after any round.
+    """
+    given, body, count = split(types, params), params["body"], params["states"]
+    found = [INDEX, *given.states, *map(part_of, given.xs), *given.outside]
+    if not all(t.known for t in types):
+        found[1 : 1 + count] = map(_still_open, given.states, body.parameters[1:])
+    while True:
+        states = found[1 : 1 + count]
+        after = [o.type for o in body.typed(found).outputs[:count]]
+        grown = [_grown(k, *pair, body) for k, pair in enumerate(zip(states, after, strict=True))]
+        if grown == states:
+            return found
+        found[1 : 1 + count] = grown
+
+
+def _still_open(given: ArrayType, parameter: Expr) -> ArrayType:
+    """The type of a first value, with what was not known of the state."""
+    before = parameter.type
+    shape = before.shape if _is_open(before.shape) else given.shape
+    if before.dtype is None or shape is not given.shape:
+        return ArrayType(None if before.dtype is None else given.dtype, shape)
+    return given
+
+
+def _grown(k: int, state: ArrayType, after: ArrayType, body: Body) -> ArrayType:
+    """The type of the state numbered k that its value after a round has as well."""
+    found = common_type((state, after))
+    if found is None:
+        return state  # the types tell what is wrong
+    if not isinstance(found.shape, Opaque) or found.shape == state.shape:
+        return found
+    # Which shape it grows into depends on the whole body: no other value is known to have it.
+    shape = state.shape if _is_open(state.shape) else Opaque(frozenset({(_STATE, k, body)}))
+    return ArrayType(found.dtype, shape)
+
+
+_STATE = "state"
+
+
+def _is_open(shape: Shape | Opaque) -> bool:
+    return isinstance(shape, Opaque) and any(isinstance(p, tuple) and p[0] == _STATE for p in shape.parts)
 
 
 def length_of(types: Sequence[ArrayType], params: dict[str, Any]) -> Size | None:
@@ -285,18 +332,15 @@ def _infer_loop(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType
         _check_index(holds.type)
     if given.trips is not None:
         _check_trips(given.trips)
-    states = [o.type for o in body.outputs[: params["states"]]]
-    kept = []
-    for before, after, parameter in zip(given.states, states, body.parameters[1:], strict=False):
-        found = common_type((before, after))
-        if found is None or not (_fits(before, found) and _fits(after, found)):
-            raise (ShapeError if before.shape != after.shape else DTypeError)(
-                f"the state of a loop keeps its type, but {parameter!r} is {before} before a round and {after} after it"
+    states, after = inner[1 : 1 + params["states"]], [o.type for o in body.outputs]
+    for before, state, then, parameter in zip(given.states, states, after, body.parameters[1:], strict=False):
+        if not (_fits(before, state) and _fits(then, state)):
+            raise (ShapeError if before.shape != then.shape else DTypeError)(
+                f"the state of a loop keeps its type, but {parameter!r} is {before} before a round and {then} after it"
             )
-        kept.append(found)
     length = length_of(types, params)
-    gathered = [stack_of(length, o.type) for o in body.outputs[params["states"] :]]
-    return TupleType((*kept, *gathered, COUNT))
+    gathered = [stack_of(length, kind) for kind in after[params["states"] :]]
+    return TupleType((*states, *gathered, COUNT))
 
 
 def _check_trips(kind: ArrayType) -> None:
@@ -311,23 +355,12 @@ def _expand_loop(*args: Any, **params: Any) -> Any:
     from symgraph.expr import Body
 
     types = [ar.type_of(a) for a in args]
-    if not all(t.known for t in types):
-        return None
     body, count = params["body"], params["states"]
     given = split(args, params)
-    states = [ar.type_of(s) for s in given.states]
     inner = parameter_types(types, params)
-    for _ in range(4):
-        inner[1 : 1 + count] = states
-        after = [o.type for o in body.typed(inner).outputs[:count]]
-        grown = [common_type(pair) for pair in zip(states, after, strict=True)]
-        if any(kind is None for kind in grown):
-            return None  # the types tell what is wrong
-        if grown == states:
-            break
-        states = grown  # type: ignore[assignment]
-    inner[1 : 1 + count] = states
-    typed = body.typed(inner)
+    states, typed = inner[1 : 1 + count], body.typed(inner)
+    if any(common_type(pair) is None for pair in zip(states, (o.type for o in typed.outputs), strict=False)):
+        return None  # the types tell what is wrong
     fitted = [fit(o, kind) for o, kind in zip(typed.outputs, states, strict=False)]
     firsts = [fit(s, kind) for s, kind in zip(given.states, states, strict=True)]
     if all(a is b for a, b in zip(fitted, typed.outputs, strict=False)) and all(
