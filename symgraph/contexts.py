@@ -43,12 +43,12 @@ class Branch:
             return True
         return node.op.kind == "elementwise" and node.type.shape == self.choice.type.shape
 
-    def masked(self, value: Any) -> Any:
-        """The value where the branch is taken, else 0."""
+    def masked(self, value: Any, like: Expr) -> Any:
+        """The value where the branch is taken, else 0; the value has the shape of `like`, which is there in any case."""
         condition = self.choice.args[0]
         if self.elementwise:
             return ew.where(condition, value, 0.0) if self.number == 1 else ew.where(condition, 0.0, value)
-        none = ar.full_like(value, fill=0)
+        none = ar.full_like(like, fill=0)
         count = len(self.choice.args)
         return ct.switch(condition, *(value if k == self.number else none for k in range(1, count)))
 

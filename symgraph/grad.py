@@ -117,18 +117,14 @@ def leading(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
 
 def _leaving(contribution: Expr, node: Expr, number: int, arg: Expr, branches: Mapping[Expr, Branch | None]) -> Expr:
     """A cotangent on its way from a node to an argument: 0 where a branch that it leaves is not taken."""
-    at = branches.get(node)
-    if node.op in (ew.where, ct.switch):
-        at = Branch(at, node, number)
-        inner = branches.get(arg)
-        if inner is not None and inner.depth >= at.depth:  # it belongs to this very side
-            return contribution
-        contribution = at.masked(contribution)
-        at = at.parent
-    inner = branches.get(arg)
+    at, inner = branches.get(node), branches.get(arg)
     depth = 0 if inner is None else inner.depth
+    if node.op in (ew.where, ct.switch):
+        at = Branch(at, node, number)  # an argument that belongs to this very side does not leave it
     while at is not None and at.depth > depth:
-        contribution = at.masked(contribution)
+        if not at.elementwise:  # the zeros must not be made from what only this branch computes
+            contribution = _fitted(as_expr(contribution), arg)
+        contribution = at.masked(contribution, arg)
         at = at.parent
     return contribution
 
