@@ -22,8 +22,8 @@ from compiler.graph import Graph
 from compiler.runtime import Caller
 from compiler.specialise import ArgumentType
 from compiler.variant import Variant
-from symgraph.errors import ArgumentError, DTypeError, SymgraphError
-from symgraph.expr import Expr, as_expr, from_table, placeholders, to_table
+from symgraph.errors import ArgumentError, DTypeError, SymbolError, SymgraphError
+from symgraph.expr import Expr, as_expr, from_table, placeholders, to_table, toposort
 from symgraph.grad import check_differentiable
 from symgraph.ops import array as ar
 from symgraph.tree import flatten, unflatten
@@ -60,6 +60,7 @@ class Function:
         if not flat:
             raise ArgumentError("compile: there is nothing to compile")
         self.outputs = tuple(_as_output(o) for o in flat)
+        _check_closed(self.outputs)
         self.signature = Signature(_checked_inputs(placeholders(self.outputs), inputs), inputs is not None)
         self.inputs = self.signature.inputs
         self.wrt = None if wrt is None else tuple(_checked_wrt(self.inputs, wrt))
@@ -280,6 +281,15 @@ def _as_output(value: Any) -> Expr:
         return as_expr(value)
     except (SymgraphError, TypeError, ValueError):
         raise ArgumentError(f"compile: expected symbols, got {type(value).__name__}: {value!r:.80}") from None
+
+
+def _check_closed(outputs: Sequence[Expr]) -> None:
+    for node in toposort(outputs):
+        if node.op is ar.bound:
+            raise SymbolError(
+                f"compile: {node!r} stands for a value inside the body of a loop, and has none outside of it; let the "
+                f"body return what is wanted of it"
+            )
 
 
 def _checked_inputs(found: Sequence[Expr], inputs: Sequence[Expr] | None) -> Sequence[Expr]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from symgraph.errors import CompileError
-from symgraph.expr import Expr, format_expr, toposort
+from symgraph.expr import Expr, bodies_of, format_expr, toposort
 from symgraph.ops import array as ar
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Graph:
         return len(self.order)
 
     def verify(self) -> Graph:
-        """Check that every argument stands before its user, has a known type, and that the types agree with the rows.
+        """Check that every argument stands before its user, has a known type, and that the types agree with the rows;
+        in the bodies of loops and branches too, which know nothing but their parameters.
 
         Raises:
             CompileError: naming the node, its line and its neighbours.
@@ -80,6 +81,10 @@ class Graph:
                 found = node.op.infer([a.type for a in node.args], params)
                 if found != node.type:
                     raise self._fault(node, f"is {node.type}, but its row says {found}")
+            for body in bodies_of(node):
+                for parameter in Graph(body.outputs).verify().order:
+                    if parameter.op in ar.NAMED and parameter not in body.parameters:
+                        raise self._fault(node, f"has a body that uses {parameter!r}, which is not its parameter")
             seen.add(node)
         return self
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.passes.inside import bodies_of, fresh, name_of, with_bodies
+from compiler.passes.inside import fresh, name_of, with_bodies
 from compiler.passes.rewrite import with_args
 from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
-from symgraph.expr import Body, Expr, as_expr, build, rebuild, toposort
+from symgraph.expr import Body, Expr, as_expr, bodies_of, build, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew, reduction as rd
 from symgraph.types import Opaque, Shape
 

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.passes.inside import bodies_of
 from symgraph import dims, origin
 from symgraph.dims import Atom, Dim, Size
 from symgraph.errors import OutOfBoundsError, ShapeError, SymgraphError
-from symgraph.expr import Expr, format_expr, rebuild, toposort, typed_placeholder
+from symgraph.expr import Expr, bodies_of, format_expr, rebuild, toposort, typed_placeholder
 from symgraph.ops import array as ar, control as ct
 from symgraph.types import ArrayType, Opaque, Shape, format_shape
 

@@ -17,6 +17,12 @@ from symgraph.expr import Expr
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 
 
+def can_fail(node: Expr) -> bool:
+    """Whether computing a node may raise an error, or never end: what writes and reads at an index, integer powers,
+    loops, and choices by a number."""
+    return node.op.kind in ("gather", "scatter", "control", "part") or node.op is ew.power
+
+
 class Branch:
     """One side of choices by one condition; None stands for what is outside of all choices.
 
@@ -44,7 +50,7 @@ class Branch:
         return node.op.kind == "elementwise" and node.type.shape == self.choice.type.shape
 
     def masked(self, value: Any, like: Expr) -> Any:
-        """The value where the branch is taken, else 0; the value has the shape of `like`, which is there in any case."""
+        """The value where the branch is taken, else 0; it has the shape of `like`, which is there in any case."""
         condition = self.choice.args[0]
         if self.elementwise:
             return ew.where(condition, value, 0.0) if self.number == 1 else ew.where(condition, 0.0, value)

@@ -6,6 +6,7 @@ own `if` and loops, which compute at once. The same text serves both.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +16,14 @@ import numpy as np
 
 from symgraph import dims, functions as fn, origin
 from symgraph.config import no_grad
+from symgraph.contexts import branches_of, can_fail
 from symgraph.dims import Size
-from symgraph.errors import ArgumentError, LoopError, ShapeError, SymbolError
+from symgraph.errors import ArgumentError, DTypeError, LoopError, ShapeError, SymbolError
 from symgraph.expr import Body, Expr, as_expr, bound, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.tree import flatten, unflatten
 from symgraph.types import ArrayType, format_shape
+from symgraph.value import Value
 
 Checkpoint = Literal["all", "sqrt"] | int
 
@@ -151,17 +154,19 @@ def deeper(taken: Collection[str]) -> Iterator[None]:
 
 
 def closed(parameters: Sequence[Expr], outputs: Sequence[Expr]) -> tuple[Body, list[Expr]]:
-    """A body with these outputs, and what it takes from outside: whatever does not depend on its parameters.
+    """A body with these outputs, and what it takes from outside: whatever does not depend on its parameters, but for
+    what may fail, or never end, and only a branch in the body needs.
 
     The parameters for what comes from outside are added to the body's, after its own.
     """
     inside = set(parameters)
     order = toposort(outputs)
+    owners = branches_of(order, outputs, elementwise=False)
     fixed: set[Expr] = set()  # made of constants alone
     for node in order:
         if node in inside:
             continue
-        if any(a in inside for a in node.args):
+        if any(a in inside for a in node.args) or (owners.get(node) is not None and can_fail(node)):
             inside.add(node)
         elif all(a in fixed for a in node.args) and node.op not in ar.NAMED:
             fixed.add(node)
@@ -174,7 +179,10 @@ def closed(parameters: Sequence[Expr], outputs: Sequence[Expr]) -> tuple[Body, l
     names = (f"{letter}{_primes()}" for letter in _names("c"))
     replace: dict[Expr, Expr] = {}
     for node in outside:
-        name = next(n for n in names if n not in taken)
+        name = node.parts[0][1] if node.op in ar.NAMED else ""  # that messages call by the name they have outside
+        if not name or name in taken:
+            name = next(n for n in names if n not in taken)
+        taken.add(name)
         with origin.derived_from(node.marks):
             replace[node] = bound(name, node.type)
     body = Body([*parameters, *replace.values()], rebuild(outputs, replace, order=order))
@@ -390,7 +398,7 @@ def fori_loop(lo: Any, hi: Any, body: Callable[[Any, Any], Any], init: Any, *, c
 
     if not _any_symbol(init, lo, hi):
         state = init
-        for i in range(int(lo), int(hi)):
+        for i in range(_bound(lo), _bound(hi)):
             following = body(i, state)
             if _any_symbol(following):
                 break
@@ -399,7 +407,9 @@ def fori_loop(lo: Any, hi: Any, body: Callable[[Any, Any], Any], init: Any, *, c
             state = following
         else:
             return state
-    count = hi if not _is_symbol(lo) and int(lo) == 0 else hi - lo
+    lo, hi = (v if _is_symbol(v) else _bound(v) for v in (lo, hi))
+    from_zero = not _is_symbol(lo) and lo == 0
+    count = hi if from_zero else hi - lo
     length = _known_length(count)
     items = loop(
         trips=ct.GIVEN if length is None else ct.SIZED,
@@ -407,7 +417,7 @@ def fori_loop(lo: Any, hi: Any, body: Callable[[Any, Any], Any], init: Any, *, c
         length=length,
         cond=None,
         body=lambda i, states, parts: (
-            _state(body(i if not _is_symbol(lo) and int(lo) == 0 else i + lo, tree(states)), structure, "fori_loop"),
+            _state(body(i if from_zero else i + lo, tree(states)), structure, "fori_loop"),
             [],
         ),
         init=flat,
@@ -415,6 +425,14 @@ def fori_loop(lo: Any, hi: Any, body: Callable[[Any, Any], Any], init: Any, *, c
         checkpoint=checkpoint,
     )
     return tree(items[: len(flat)])
+
+
+def _bound(value: Any) -> int:
+    """A bound of a loop that is known."""
+    try:
+        return operator.index(getattr(value, "data", value) if isinstance(value, Value) else value)
+    except TypeError:
+        raise DTypeError(f"fori_loop: how often a loop runs is an integer, got {value!r}") from None
 
 
 def _known_length(count: Any) -> Size | None:

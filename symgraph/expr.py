@@ -183,8 +183,8 @@ class Expr(Value):
         shape = self.type.shape
         if isinstance(shape, Opaque) or (shape and not isinstance(shape[0], int)):
             raise SymbolError(
-                f"cannot loop over {self!r}: its length is not known before the call; declare it as an int, "
-                f"or write the loop as array operations"
+                f"cannot loop over {self!r}: its length is not known before the call; write sg.scan(body, init, x) or "
+                f"sg.map(body, x) instead of for, array operations, or declare the length as an int"
             )
         if not shape:
             raise TypeError("iteration over a symbol with 0 dimensions")
@@ -200,7 +200,7 @@ class Expr(Value):
             f"the truth of {self!r} is not known before the call: if, while, and, or cannot branch on a symbol. "
             f"Write np.where(condition, x, y) or sg.cond(condition, on_true, on_false), sg.while_loop(cond, body, "
             f"init) instead of while, and & and | instead of and, or. "
-            f" Where np.maximum or the like asked, on an array made by np.array([x, y]), make the array "
+            f"Where np.maximum or the like asked, on an array made by np.array([x, y]), make the array "
             f"with np.stack([x, y])"
         )
 
@@ -222,8 +222,9 @@ class Expr(Value):
 
     def __index__(self) -> int:
         raise SymbolError(
-            f"{self!r} is not known as an integer before the call: declare the size as an int to loop over it, or to "
-            f"make arrays of it; index sg.constant(table)[i] instead of table[i]"
+            f"{self!r} is not known as an integer before the call: write sg.fori_loop(0, n, body, init) instead of for "
+            f"i in range(n), or declare the size as an int to loop over it, or to make arrays of it; index "
+            f"sg.constant(table)[i] instead of table[i]"
         )
 
     def item(self) -> Any:
@@ -564,6 +565,21 @@ class Body:
         ]
         parameters = self._parameters(types)
         return Body(parameters, rebuild(self.outputs, dict(zip(self.parameters, parameters, strict=True)), rule))
+
+
+def _mapped_type(kind: ArrayType, rule: Callable[[Size], Size]) -> ArrayType:
+    return kind if isinstance(kind.shape, Opaque) else ArrayType(kind.dtype, tuple(map(rule, kind.shape)), kind.weak)
+
+
+def bodies_of(node: Expr) -> Iterator[Body]:
+    """The graphs inside a node."""
+    if node.op.kind != "control":
+        return
+    for _, value in node.parts:
+        if isinstance(value, Body):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (v for v in value if isinstance(v, Body))
 
 
 def _unpickle_body(table: list[tuple[Any, ...]], count: int) -> Body:

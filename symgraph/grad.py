@@ -225,7 +225,8 @@ def loop_pullback(node: Expr, bars: Mapping[int, Expr], leads: Collection[Expr])
     sum_outs = [as_expr(ew.add(s, g)) for s, g in zip(sums, rest_outs[: len(sinks)], strict=True)]
     x_outs = rest_outs[len(sinks) :]
     outputs = [*state_outs, *sum_outs, *x_outs]
-    products = _products(outputs, set(order) - set(body.parameters))
+    owners = branches_of(order, body.outputs, elementwise=False)  # what only a branch computes is not there otherwise
+    products = _products(outputs, {n for n in order if owners.get(n) is None} - set(body.parameters))
     read = [bound(next(fresh), p.type) for p in products]
     outputs = rebuild(outputs, dict(zip(products, read, strict=True)))
     used = set(toposort(outputs))

@@ -119,7 +119,10 @@ def test_gradients_of_programs(name: str, declare: bool) -> None:
         compare(f"gradient for {n}, by differences", first, differences(lambda v: loss(flow, v), values, n), 1e-6)
         compare(f"gradient for {n}, eager", first, eager[0][k], 1e-9)
         compare(
-            f"second gradient for {n}, by differences", other, differences(lambda v: function(**v)[1 + count], values, n), 1e-6
+            f"second gradient for {n}, by differences",
+            other,
+            differences(lambda v: function(**v)[1 + count], values, n),
+            1e-6,
         )
         compare(f"second gradient for {n}, eager", other, eager[1][k], 1e-9)
     assert not wrong, "\n".join(wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from compiler.graph import Graph
-from compiler.passes.inside import fresh, levels
+from compiler.passes.inside import fresh_for, levels
 from compiler.passes.rewrite import Rewrite, with_args
 from symgraph import origin
 from symgraph.contexts import Branch, branches_of
@@ -65,7 +65,7 @@ def _branch(
             seen.update(fresh_args)
             stack.extend(reversed(fresh_args))
     taken: set[str] = set()
-    replace = {node: fresh(node.type, "c", taken) for node in outside}
+    replace = {node: fresh_for(node, taken) for node in outside}
     bodies = []
     for outputs in wanted:
         inner = rebuild(outputs, replace)

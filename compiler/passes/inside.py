@@ -7,22 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from compiler.graph import Graph
 from compiler.passes.rewrite import Rewrite
 from symgraph import origin
-from symgraph.expr import Body, Expr, bound, build
+from symgraph.expr import Body, Expr, bodies_of, bound, build
+from symgraph.ops import array as ar
 from symgraph.types import ArrayType
 
 Record = Callable[[Rewrite], None]
 Pass = Callable[[Graph, Record], list[Expr]]
-
-
-def bodies_of(node: Expr) -> Iterable[Body]:
-    """The graphs inside a node."""
-    if node.op.kind != "control":
-        return
-    for _, value in node.parts:
-        if isinstance(value, Body):
-            yield value
-        elif isinstance(value, tuple):
-            yield from (v for v in value if isinstance(v, Body))
 
 
 def with_bodies(node: Expr, change: Callable[[Body], Body]) -> dict[str, object]:
@@ -78,6 +68,15 @@ def fresh(kind: ArrayType, letter: str, taken: set[str]) -> Expr:
         number += 1
     taken.add(f"{letter}{number}")
     return bound(f"{letter}{number}", kind)
+
+
+def fresh_for(node: Expr, taken: set[str]) -> Expr:
+    """A parameter for a value from outside, which messages call by the name that it has there."""
+    name = name_of(node) if node.op in ar.NAMED else ""
+    if not name or name in taken:
+        return fresh(node.type, "c", taken)
+    taken.add(name)
+    return bound(name, node.type)
 
 
 def name_of(parameter: Expr) -> str:

@@ -24,7 +24,7 @@ from symgraph.ops import array as ar, elementwise as ew
 from symgraph.types import ArrayType, Opaque, Shape, TupleType, format_shape, weak_scalar
 
 if TYPE_CHECKING:
-    from symgraph.expr import Body
+    from symgraph.expr import Body, Expr
 
 RUN = dims.atom("#trips", not_one=True)
 """The length of what a loop gathers whose number of rounds is known only when it has run."""
@@ -166,7 +166,7 @@ def checked_choice(index: Any, count: int) -> int:
     """
     number = int(index)
     if not 0 <= number < count:
-        raise OutOfBoundsError(f"switch: there is no branch {number} among {count}")
+        raise OutOfBoundsError(f"switch: {number} is not the number of a branch: they are 0 to {count - 1}")
     return number
 
 
@@ -339,6 +339,11 @@ def _infer_loop(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType
                 f"the state of a loop keeps its type, but {parameter!r} is {before} before a round and {then} after it"
             )
     length = length_of(types, params)
+    for kind in given.xs:
+        if length is None or isinstance(kind.shape, Opaque):
+            continue
+        if dims.agreed(kind.shape[0], length) is None:
+            raise ShapeError(f"scan: a loop of {length} rounds runs over an axis of {kind.shape[0]}")
     gathered = [stack_of(length, kind) for kind in after[params["states"] :]]
     return TupleType((*states, *gathered, COUNT))
 
