@@ -221,37 +221,112 @@ V3, V4 = (sg.placeholder(f"v{n}", shape=(n,), dtype="float64") for n in (3, 4))
 X, N, P = open_symbols("x n p")
 
 WRONG: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
-    ("state loses a part", ArgumentError, r"structure.*\(\*, \*\).*returned \(\*,\)", lambda: sg.fori_loop(0, 3, lambda i, s: (s[0],), (X, X))),
-    ("state becomes a list", ArgumentError, r"returned \[\*, \*\]", lambda: sg.while_loop(lambda s: s[0] > 0, lambda s: [*s], (X, X))),
+    (
+        "state loses a part",
+        ArgumentError,
+        r"structure.*\(\*, \*\).*returned \(\*,\)",
+        lambda: sg.fori_loop(0, 3, lambda i, s: (s[0],), (X, X)),
+    ),
+    (
+        "state becomes a list",
+        ArgumentError,
+        r"returned \[\*, \*\]",
+        lambda: sg.while_loop(lambda s: s[0] > 0, lambda s: [*s], (X, X)),
+    ),
     ("state is None", ArgumentError, "must return values", lambda: sg.fori_loop(0, 3, lambda i, s: None, X)),
     ("first state is None", ArgumentError, "holds None", lambda: sg.fori_loop(0, 3, lambda i, s: s, (X, None))),
-    ("branches differ", ArgumentError, r"different structures: \* and \(\*, \*\)", lambda: sg.cond(P, lambda: (X, X), lambda: X)),
+    (
+        "branches differ",
+        ArgumentError,
+        r"different structures: \* and \(\*, \*\)",
+        lambda: sg.cond(P, lambda: (X, X), lambda: X),
+    ),
     ("a branch gives None", ArgumentError, "must return values", lambda: sg.cond(P, lambda: None, lambda: X)),
     ("branches of two shapes", ShapeError, r"float64\(4,\), float64\(3,\)", lambda: sg.cond(P, lambda: V3, lambda: V4)),
-    ("a state shrinks", ShapeError, r"s0 is float64\(3,\) before a round and float64\(2,\) after it", lambda: sg.fori_loop(0, 3, lambda i, s: s[1:], V3)),
+    (
+        "a state shrinks",
+        ShapeError,
+        r"s0 is float64\(3,\) before a round and float64\(2,\) after it",
+        lambda: sg.fori_loop(0, 3, lambda i, s: s[1:], V3),
+    ),
     ("a state grows", ShapeError, "keeps its type", lambda: sg.fori_loop(0, 3, lambda i, s: s[None], V3)),
-    ("axes differ", ShapeError, "a loop of 3 rounds runs over an axis of 4", lambda: sg.scan(lambda s, v: (s, v), 0.0, (V3, V4))),
-    ("length differs", ShapeError, "a loop of 5 rounds runs over an axis of 3", lambda: sg.scan(lambda s, v: (s, v), 0.0, V3, length=5)),
+    (
+        "axes differ",
+        ShapeError,
+        "a loop of 3 rounds runs over an axis of 4",
+        lambda: sg.scan(lambda s, v: (s, v), 0.0, (V3, V4)),
+    ),
+    (
+        "length differs",
+        ShapeError,
+        "a loop of 5 rounds runs over an axis of 3",
+        lambda: sg.scan(lambda s, v: (s, v), 0.0, V3, length=5),
+    ),
     ("no pair", ArgumentError, r"pair \(state, y\), got Expr", lambda: sg.scan(lambda s, v: s, 0.0, V3)),
     ("no length", ArgumentError, "give xs, or length=", lambda: sg.scan(lambda s, v: (s, s), X)),
     ("a length that is data", SymbolError, "fori_loop", lambda: sg.scan(lambda s, v: (s, s), X, length=N * 2)),
     ("a negative length", ShapeError, "cannot be negative", lambda: sg.scan(lambda s, v: (s, s), X, length=-1)),
-    ("no axis", ShapeError, "needs an axis", lambda: sg.scan(lambda s, v: (s, v), 0.0, sg.placeholder("x0", (), "float64"))),
+    (
+        "no axis",
+        ShapeError,
+        "needs an axis",
+        lambda: sg.scan(lambda s, v: (s, v), 0.0, sg.placeholder("x0", (), "float64")),
+    ),
     ("no branches", ArgumentError, "no branches", lambda: sg.switch(N, [])),
     ("many conditions", ShapeError, r"np\.where\(condition", lambda: sg.cond(V3 > 0, lambda: X, lambda: -X)),
-    ("many conditions of a loop", ShapeError, r"np\.where\(condition", lambda: sg.while_loop(lambda s: s > 0, lambda s: s, V3)),
-    ("a float for a number", DTypeError, "how often a loop runs is an integer", lambda: sg.fori_loop(0, 2.5, lambda i, s: s, X)),
-    ("a float for a symbol", DTypeError, "how often a loop runs is an integer", lambda: sg.fori_loop(0, sg.placeholder("x0", (), "float64"), lambda i, s: s, X)),
-    ("a float for a branch", DTypeError, "bool or an integer, got float64", lambda: sg.switch(sg.placeholder("x0", (), "float64"), [lambda: X, lambda: X])),
-    ("a negative bound", ArgumentError, "cannot be negative", lambda: sg.while_loop(lambda s: s > 0, lambda s: s, X, max_iterations=-1)),
-    ("no such checkpoint", ArgumentError, "'all', 'sqrt' or a number", lambda: sg.fori_loop(0, 3, lambda i, s: s, X, checkpoint="none")),
-    ("checkpoint of none", ArgumentError, "'all', 'sqrt' or a number", lambda: sg.fori_loop(0, 3, lambda i, s: s, X, checkpoint=0)),
-    ("a condition that never changes", ArgumentError, r"np\.not_equal\(a, b\)", lambda: sg.while_loop(lambda s: s != 1, lambda s: s - 1, N)),
+    (
+        "many conditions of a loop",
+        ShapeError,
+        r"np\.where\(condition",
+        lambda: sg.while_loop(lambda s: s > 0, lambda s: s, V3),
+    ),
+    (
+        "a float for a number",
+        DTypeError,
+        "how often a loop runs is an integer",
+        lambda: sg.fori_loop(0, 2.5, lambda i, s: s, X),
+    ),
+    (
+        "a float for a symbol",
+        DTypeError,
+        "how often a loop runs is an integer",
+        lambda: sg.fori_loop(0, sg.placeholder("x0", (), "float64"), lambda i, s: s, X),
+    ),
+    (
+        "a float for a branch",
+        DTypeError,
+        "bool or an integer, got float64",
+        lambda: sg.switch(sg.placeholder("x0", (), "float64"), [lambda: X, lambda: X]),
+    ),
+    (
+        "a negative bound",
+        ArgumentError,
+        "cannot be negative",
+        lambda: sg.while_loop(lambda s: s > 0, lambda s: s, X, max_iterations=-1),
+    ),
+    (
+        "no such checkpoint",
+        ArgumentError,
+        "'all', 'sqrt' or a number",
+        lambda: sg.fori_loop(0, 3, lambda i, s: s, X, checkpoint="none"),
+    ),
+    (
+        "checkpoint of none",
+        ArgumentError,
+        "'all', 'sqrt' or a number",
+        lambda: sg.fori_loop(0, 3, lambda i, s: s, X, checkpoint=0),
+    ),
+    (
+        "a condition that never changes",
+        ArgumentError,
+        r"np\.not_equal\(a, b\)",
+        lambda: sg.while_loop(lambda s: s != 1, lambda s: s - 1, N),
+    ),
     ("if", SymbolError, r"sg\.cond\(condition, on_true, on_false\)", lambda: 1 if X > 0 else 2),
     ("while", SymbolError, r"sg\.while_loop\(cond, body, init\)", lambda: bool(X > 0)),
     ("for", SymbolError, r"sg\.scan\(body, init, x\) or sg\.map\(body, x\)", lambda: [*X]),
     ("range", SymbolError, r"sg\.fori_loop\(0, n, body, init\)", lambda: range(N)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "text", "write"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
@@ -265,30 +340,102 @@ def test_what_is_written_wrong(kind: type[Exception], text: str, write: Callable
         assert named is None or named[1] in lines
 
 
-CALLS: list[tuple[str, type[Exception], str, Callable[[], Any], dict[str, Any]]] = [
-    ("conditions", ShapeError, r"must be a single value", lambda: sg.cond(P, lambda: X, lambda: -X), {"p": np.array([True, False]), "x": 1.0}),
-    ("rounds", DTypeError, "how often a loop runs is an integer, got float64", lambda: sg.fori_loop(0, N, lambda i, s: s + 1, X), {"n": 2.5, "x": 1}),
-    ("many rounds", ShapeError, "a single integer", lambda: sg.fori_loop(0, N, lambda i, s: s + 1, X), {"n": np.array([1, 2]), "x": 1}),
-    ("axes", ShapeError, "do not go together|runs over an axis", lambda: sg.scan(lambda s, v: (s, v[0] * v[1]), 0.0, (X, N))[1], {"x": np.ones(3), "n": np.ones(4)}),
-    ("a short axis", ShapeError, "do not go together|runs over an axis", lambda: sg.scan(lambda s, v: (s, v[0] - v[1]), 0.0, (X, N))[1], {"x": np.ones(3), "n": np.ones(1)}),
-    ("shapes of branches", ShapeError, "do not go together|of one type", lambda: sg.cond(P, lambda: X, lambda: N), {"p": True, "x": np.ones(3), "n": np.ones(4)}),
-    ("ranks of branches", ShapeError, "of one type", lambda: sg.cond(P, lambda: N, lambda: X), {"p": True, "x": np.ones(3), "n": np.ones((3, 3))}),
-    ("shapes of states", ShapeError, "keeps its type|do not go together", lambda: sg.fori_loop(0, 3, lambda i, s: (s[1], s[0]), (X, N)), {"x": np.ones(3), "n": np.ones(4)}),
-    ("a state that grows", ShapeError, "keeps its type", lambda: sg.fori_loop(0, 3, lambda i, s: s * N, X), {"x": np.ones(1), "n": np.ones(4)}),
-    ("operands in a body", ShapeError, "do not go together", lambda: sg.fori_loop(0, 3, lambda i, s: N * s, X), {"x": np.ones(3), "n": np.ones(4)}),
-    ("an axis of a number", ShapeError, "needs an axis", lambda: sg.scan(lambda s, v: (s + v, s), 0.0, X)[0], {"x": 1.0}),
-    ("a branch by a float", DTypeError, "bool or an integer", lambda: sg.switch(N, [lambda: X, lambda: -X]), {"n": 1.0, "x": 1.0}),
-]  # fmt: skip
+CALLS: list[tuple[str, type[Exception], str, Callable[..., Any], dict[str, Any]]] = [
+    (
+        "conditions",
+        ShapeError,
+        r"must be a single value",
+        lambda X, N, P: sg.cond(P, lambda: X, lambda: -X),
+        {"p": np.array([True, False]), "x": 1.0},
+    ),
+    (
+        "rounds",
+        DTypeError,
+        "how often a loop runs is an integer, got float64",
+        lambda X, N, P: sg.fori_loop(0, N, lambda i, s: s + 1, X),
+        {"n": 2.5, "x": 1},
+    ),
+    (
+        "many rounds",
+        ShapeError,
+        "a single integer",
+        lambda X, N, P: sg.fori_loop(0, N, lambda i, s: s + 1, X),
+        {"n": np.array([1, 2]), "x": 1},
+    ),
+    (
+        "axes",
+        ShapeError,
+        "do not go together|runs over an axis",
+        lambda X, N, P: sg.scan(lambda s, v: (s, v[0] * v[1]), 0.0, (X, N))[1],
+        {"x": np.ones(3), "n": np.ones(4)},
+    ),
+    (
+        "a short axis",
+        ShapeError,
+        "do not go together|runs over an axis",
+        lambda X, N, P: sg.scan(lambda s, v: (s, v[0] - v[1]), 0.0, (X, N))[1],
+        {"x": np.ones(3), "n": np.ones(1)},
+    ),
+    (
+        "shapes of branches",
+        ShapeError,
+        "do not go together|of one type",
+        lambda X, N, P: sg.cond(P, lambda: X, lambda: N),
+        {"p": True, "x": np.ones(3), "n": np.ones(4)},
+    ),
+    (
+        "ranks of branches",
+        ShapeError,
+        "of one type",
+        lambda X, N, P: sg.cond(P, lambda: N, lambda: X),
+        {"p": True, "x": np.ones(3), "n": np.ones((3, 3))},
+    ),
+    (
+        "shapes of states",
+        ShapeError,
+        "keeps its type|do not go together",
+        lambda X, N, P: sg.fori_loop(0, 3, lambda i, s: (s[1], s[0]), (X, N)),
+        {"x": np.ones(3), "n": np.ones(4)},
+    ),
+    (
+        "a state that grows",
+        ShapeError,
+        "keeps its type",
+        lambda X, N, P: sg.fori_loop(0, 3, lambda i, s: s * N, X),
+        {"x": np.ones(1), "n": np.ones(4)},
+    ),
+    (
+        "operands in a body",
+        ShapeError,
+        "do not go together",
+        lambda X, N, P: sg.fori_loop(0, 3, lambda i, s: N * s, X),
+        {"x": np.ones(3), "n": np.ones(4)},
+    ),
+    (
+        "an axis of a number",
+        ShapeError,
+        "needs an axis",
+        lambda X, N, P: sg.scan(lambda s, v: (s + v, s), 0.0, X)[0],
+        {"x": 1.0},
+    ),
+    (
+        "a branch by a float",
+        DTypeError,
+        "bool or an integer",
+        lambda X, N, P: sg.switch(N, [lambda: X, lambda: -X]),
+        {"n": 1.0, "x": 1.0},
+    ),
+]
 
 
-@pytest.mark.parametrize(("kind", "text", "write", "values"), [c[1:] for c in CALLS], ids=[c[0] for c in CALLS])
-def test_what_a_call_shows_to_be_wrong(
-    kind: type[Exception], text: str, write: Callable[[], Any], values: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("case", CALLS, ids=[c[0] for c in CALLS])
+def test_what_a_call_shows_to_be_wrong(case: Any) -> None:
     """Of undeclared placeholders, at the user's line."""
-    function = sg.compile(write())
+    name, kind, text, write, values = case
+    own = {n: f"{n}{[c[0] for c in CALLS].index(name)}" for n in "xnp"}  # what two lines write alike names the first
+    function = sg.compile(write(*(sg.placeholder(own[n]) for n in "xnp")))
     with pytest.raises(kind, match=text) as error:
-        function(**values)
+        function(**{own[n]: value for n, value in values.items()})
     assert at_line(error, write)
 
 
