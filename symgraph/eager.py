@@ -16,6 +16,7 @@ import numpy as np
 
 from symgraph import functions as fn
 from symgraph.config import recording, using_config
+from symgraph.contexts import Branch, Parts, branches_of
 from symgraph.errors import GradientError, ShapeError
 from symgraph.op import Mode, Op
 from symgraph.ops import array as ar, elementwise as ew
@@ -259,14 +260,16 @@ class Variable(Value):
         bars: dict[Variable, Any] = {self: _operand_of(seed, create_graph)}
         inner: dict[Variable, Any] = {}
         with using_config("enable_backprop", create_graph):
-            for y in _ancestors(self):
+            order = _ancestors(self)
+            branches = _branches(order)
+            for y in order:
                 bar = bars.pop(y, None)
                 if bar is None:
                     continue
                 if retain_grad and y is not self:
                     inner[y] = bar
                 creator: Any = y.creator
-                gradients = creator._pull(y, bar, bars, create_graph)
+                gradients = creator._pull(y, bar, bars, create_graph, branches)
                 for x, gx in zip(creator._inputs, gradients):  # noqa: B905  (equally long, and hot)
                     if gx is not None:
                         known = bars.get(x)
@@ -396,7 +399,9 @@ class Function:
                 y.set_creator(self)
         return outputs if len(outputs) > 1 else outputs[0]
 
-    def _pull(self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool) -> list[Any]:
+    def _pull(
+        self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool, branches: Mapping[Variable, Branch | None]
+    ) -> list[Any]:
         """The cotangents of the inputs (None: zero, or not a Variable), given that of one output, `y`; those of the
         other outputs are taken out of `bars`."""
         cotangents = []
@@ -441,7 +446,9 @@ class OpFunction(Function):
         """What pictures call it."""
         return self.op.label
 
-    def _pull(self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool) -> list[Any]:
+    def _pull(
+        self, y: Variable, bar: Any, bars: dict[Variable, Any], graph: bool, branches: Mapping[Variable, Branch | None]
+    ) -> list[Any]:
         op, params, inputs = self.op, self.params, self._inputs
         args = [_operand_of(x, graph) if isinstance(x, Variable) else x for x in inputs]
         out = _operand_of(y, graph)
@@ -449,12 +456,43 @@ class OpFunction(Function):
             return [None] * len(args)
         gradients = []
         for i, x in enumerate(args):
-            gx = op.vjp(i, bar, out, args, params) if isinstance(inputs[i], Variable) else None
+            if branches:
+                at = branches.get(y)
+                at = Branch(at, self, i, _sides) if op is ew.where and i else at
+                gx = self._leaving(i, bar, out, args, graph, at, branches)
+            else:
+                gx = op.vjp(i, bar, out, args, params) if isinstance(inputs[i], Variable) else None
             # NumPy scalars of one type fit; it is arrays and Variables that may have been broadcast or promoted.
             if gx is not None and (type(gx) in _ARRAYS or type(gx) is not type(x)) and not _alike(gx, x):
                 gx = ar.unbroadcast(gx, x)
             gradients.append(gx)
         return gradients
+
+
+    def _leaving(
+        self,
+        i: int,
+        bar: Any,
+        out: Any,
+        args: Sequence[Any],
+        graph: bool,
+        at: Branch | None,
+        branches: Mapping[Variable, Branch | None],
+    ) -> Any:
+        """The cotangent of an input where there are choices: 0 where a side is not taken that it leaves."""
+        x = self._inputs[i]
+        if not isinstance(x, Variable) or (i == 0 and self.op is ew.where):
+            return None
+        if self.op is ew.where:
+            gx = bar
+        else:
+            with np.errstate(all=None if at is None else "ignore"):  # what is not taken is nobody's fault
+                gx = self.op.vjp(i, bar, out, args, self.params)
+        inner = branches.get(x)
+        while gx is not None and at is not None and at.depth > (0 if inner is None else inner.depth):
+            gx = at.masked(gx, x)
+            at = at.parent
+        return gx if graph or not isinstance(gx, Variable) else gx._data[()]  # type: ignore[index]
 
 
 _NO_PARAMS: dict[str, Any] = {}
@@ -530,6 +568,42 @@ def _same_precision(inputs: Sequence[Any]) -> tuple[Variable, ...]:
 def _operand_of(variable: Variable, graph: bool) -> Any:
     """What gradient rules run on: the Variable, or its array (NumPy's scalar, ten times as fast, where it is 0-d)."""
     return variable if graph else variable._data[()]
+
+
+def _sides(function: OpFunction) -> Parts:
+    return function.op, function._inputs, None
+
+
+class _Plain:
+    """An operand that is no Variable, told apart by identity."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _branches(order: Sequence[Variable]) -> Mapping[Variable, Branch | None]:
+    """The side of a `where` that each Variable belongs to, of those that only one side needs; {} where none chooses."""
+    if not any(getattr(y.creator, "op", None) is ew.where for y in order):
+        return {}
+    plain: dict[int, _Plain] = {}
+
+    def parts(variable: Variable) -> Parts:
+        creator: Any = variable.creator
+        op = creator.op if isinstance(creator, OpFunction) else None
+        args = [x if isinstance(x, Variable) else plain.setdefault(id(x), _Plain(x)) for x in creator._inputs]
+        return op, args, variable.shape
+
+    creators: list[Any] = [y.creator for y in order]
+    leaves = {x for c in creators for x in c._inputs if isinstance(x, Variable) and x.creator is None}
+    found = branches_of(order[::-1], [order[0], *leaves], parts=parts)
+    for branch in found.values():
+        while branch is not None:
+            if isinstance(branch.condition, _Plain):
+                branch.condition = branch.condition.value
+            branch = branch.parent
+    return found
 
 
 def _ancestors(root: Variable) -> list[Variable]:

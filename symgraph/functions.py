@@ -1242,7 +1242,7 @@ def vecdot(x1: Any, x2: Any, axis: int = -1) -> Any:
 
 @numpy_function(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
-    """Euclidean norm of a vector, or over `axis`; Frobenius norm of a matrix."""
+    """Euclidean norm of a vector, or over `axis`; Frobenius norm of a matrix. Its gradient at 0 is 0."""
     x = _array(x)
     if ord not in (None, 2, "fro", 1, np.inf) or (ord in (1, 2, np.inf) and axis is None and rank(x) != 1):
         raise SymbolError(f"norm: ord={ord!r} is not available on symbols")
@@ -1250,4 +1250,5 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return sum(ew.abs(x), axis, keepdims=keepdims)
     if ord == np.inf:
         return max(ew.abs(x), axis, keepdims=keepdims)
-    return ew.sqrt(sum(x * x, axis, keepdims=keepdims))
+    squared = sum(x * x, axis, keepdims=keepdims)
+    return ew.where(ew.equal(squared, 0), 0.0, ew.sqrt(squared))

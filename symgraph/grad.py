@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from symgraph import origin
-from symgraph.contexts import Branch, branches_of
+from symgraph.contexts import Branch, branches_of, leaving
 from symgraph.errors import GradientError
 from symgraph.expr import Body, Expr, as_expr, bound, check_same_shape, rebuild, toposort
 from symgraph.interning import collection_paused
@@ -101,7 +101,10 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
             for number, (arg, contribution) in enumerate(zip(node.args, contributions, strict=True)):
                 if contribution is not None:
                     if branches:
-                        contribution = _leaving(contribution, node, number, arg, branches)
+                        at = branches.get(node)
+                        if node.op in (ew.where, ct.switch):
+                            at = Branch(at, node, number)  # what belongs to this very side does not leave it
+                        contribution = leaving(as_expr(contribution), at, arg, branches.get(arg), _fitted)
                     waiting.setdefault(arg, []).append(_without_ones(as_expr(contribution)))
     return [bars[t] if t in bars else _zeros(t) for t in wrt]
 
@@ -113,20 +116,6 @@ def leading(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
         if not leads.isdisjoint(node.args) and (node.op.grad != NONE or node.op is ct.item):
             leads.add(node)
     return leads
-
-
-def _leaving(contribution: Expr, node: Expr, number: int, arg: Expr, branches: Mapping[Expr, Branch | None]) -> Expr:
-    """A cotangent on its way from a node to an argument: 0 where a branch that it leaves is not taken."""
-    at, inner = branches.get(node), branches.get(arg)
-    depth = 0 if inner is None else inner.depth
-    if node.op in (ew.where, ct.switch):
-        at = Branch(at, node, number)  # an argument that belongs to this very side does not leave it
-    while at is not None and at.depth > depth:
-        if not at.elementwise:  # the zeros must not be made from what only this branch computes
-            contribution = _fitted(as_expr(contribution), arg)
-        contribution = at.masked(contribution, arg)
-        at = at.parent
-    return contribution
 
 
 @collection_paused()

@@ -80,4 +80,4 @@ def _inside(node: Expr, owners: Mapping[Expr, Branch | None], index: Expr, numbe
         branch = branch.parent
     if branch is None or branch.number != number:
         return False
-    return branch.choice.args[0] is index and len(branch.choice.args) == count
+    return branch.condition is index and branch.sides == count - 1
