@@ -73,7 +73,7 @@ class Stateful:
         self.function = Function(unflatten(self.structure, iter(self._values)), everything, wanted, **options)
         self._whole = Function([*self._values, *self._next], everything, **options) if self.updates else self.function
         self._many: Function | None = None
-        self._locks = [p.lock for p in sorted(self.updates, key=lambda p: p.expr.name or "")]
+        self._locks = [p.lock for p in sorted(self.updates, key=lambda p: str(p.expr.name))]
         self.__name__ = "compiled"
 
     # calling
