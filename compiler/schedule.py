@@ -357,7 +357,11 @@ class Scheduler:
         bodies = [self._inner(body) for body in node.params["bodies"]]
         number = memory_base(node.args[0])
         number = number.args[0] if number.op is ar.contiguous else number
-        error = self._failure(node, OutOfBoundsError, f"switch: {format_expr(number, 60)} is not the number of a branch: they are 0 to {len(bodies) - 1}")
+        error = self._failure(
+            node,
+            OutOfBoundsError,
+            f"switch: {format_expr(number, 60)} is not the number of a branch: they are 0 to {len(bodies) - 1}",
+        )
         return Choose(node, bodies, index, values, self._items(node), error)
 
     # buffers

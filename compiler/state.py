@@ -63,7 +63,9 @@ class Stateful:
         given = [n for n in placeholders([*self._values, *self._next]) if n not in symbols]
         clash = {n.name for n in (*given, *(inputs or ()))} & {*names, *(["steps"] if self.updates else [])}
         if clash:
-            raise ArgumentError(f"compile: {sorted(clash)[0]!r} is the name of a parameter, or of the number of steps")
+            raise ArgumentError(
+                f"compile: {min(map(str, clash))!r} is the name of a parameter, or of the number of steps"
+            )
         self.inputs = tuple(given if inputs is None else inputs)
         self.positional = inputs is not None
         self._symbols = tuple(p.expr for p in parameters)

@@ -47,9 +47,7 @@ class Branch:
 
     __slots__ = ("choice", "condition", "depth", "elementwise", "number", "parent", "shape", "sides")
 
-    def __init__(
-        self, parent: Branch | None, choice: Any, number: int, parts: Callable[[Any], Parts] = _parts
-    ) -> None:
+    def __init__(self, parent: Branch | None, choice: Any, number: int, parts: Callable[[Any], Parts] = _parts) -> None:
         op, args, self.shape = parts(choice)
         self.parent, self.choice, self.number = parent, choice, number
         self.elementwise, self.condition, self.sides = op is ew.where, args[0], len(args) - 1

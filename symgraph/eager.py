@@ -468,7 +468,6 @@ class OpFunction(Function):
             gradients.append(gx)
         return gradients
 
-
     def _leaving(
         self,
         i: int,

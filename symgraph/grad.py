@@ -19,6 +19,10 @@ from symgraph.types import ArrayType, Opaque, Shape
 from symgraph.value import Value
 
 
+SHORT = 4
+"""Rows and columns of a product of matrices up to which a loop computes it again for its gradient."""
+
+
 def grad(y: Expr, wrt: Expr | Sequence[Expr], cotangent: Any = None) -> list[Expr]:
     """The gradients of `y` with respect to each of `wrt`, as expressions of their shapes.
 
@@ -270,13 +274,19 @@ def _products(outputs: Sequence[Expr], inside: Collection[Expr]) -> list[Expr]:
     stack = list(outputs)[::-1]
     while stack:
         node = stack.pop()
-        if node in inside and (node.op.kind == "contraction" or node.op is ar.take):
+        if node in inside and ((node.op.kind == "contraction" and not _is_short(node)) or node.op is ar.take):
             found[node] = None
             continue
         more = [a for a in dict.fromkeys(node.args) if a not in seen]
         seen.update(more)
         stack.extend(reversed(more))
     return list(found)
+
+
+def _is_short(product: Expr) -> bool:
+    """Whether a product has so few elements that it is soon computed again."""
+    shape = product.type.shape
+    return not isinstance(shape, Opaque) and all(isinstance(s, int) and s <= SHORT for s in shape)
 
 
 def taped(node: Expr, values: Sequence[Expr]) -> Expr:

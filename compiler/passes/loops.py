@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.passes import numbers
 from compiler.passes.inside import fresh, levels, name_of
 from compiler.passes.rewrite import Rewrite, with_args
 from compiler.passes.simplify import all_rows
@@ -16,6 +17,7 @@ from symgraph import origin
 from symgraph.contexts import branches_of
 from symgraph.expr import Body, Expr, as_expr, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
+from symgraph.types import ArrayType
 
 Key = Expr | int | None
 """An item of a loop: the parameter of a state, the number of what is gathered, or None for the number of rounds."""
@@ -154,19 +156,20 @@ def _tidied(
         wanted = {keys[k] for member, keys in members for k in used[member]}
         _take_in(whole)
         _add_elements(whole)
-        products = _products(whole, wanted)
-        wanted = (wanted - products.keys()) | {key for product in products.values() for key in product.rows}
+        made_of: dict[Key, _Product | _Elements] = {**_numbers(whole)}
+        made_of |= _products(whole, wanted)
+        wanted = {row for key in wanted for row in (made_of[key].rows if key in made_of else [key])}
         _drop(whole, wanted)
         _move_out(whole)
         result, place = whole.node(), {key: k for k, key in enumerate(whole.keys)}
         for member, keys in members:
             found.append((member, result))
             for k in used[member]:
-                product = products.get(keys[k])
-                if product is None:
+                parts = made_of.get(keys[k])
+                if parts is None:
                     value = ct.item(result, index=place[keys[k]])
                 else:
-                    value = product.value([as_expr(ct.item(result, index=place[key])) for key in product.rows])
+                    value = parts.value([as_expr(ct.item(result, index=place[key])) for key in parts.rows])
                 found.append((as_expr(ct.item(member, index=k)), as_expr(value)))
         if len(members) > 1:
             record(Rewrite("loops side by side -> one loop", members[0][0], result))
@@ -224,6 +227,57 @@ def _join(a: Loop, b: Loop) -> dict[Key, Key] | None:
             a.gathered[len(a.gathered)] = value
         names[k] = known_rows[value]
     return names
+
+
+@dataclass
+class _Elements:
+    """A state that was a small array, and is a state for each element."""
+
+    rows: list[Key]
+    shape: tuple[int, ...]
+
+    def value(self, items: Sequence[Expr]) -> Expr:
+        """What the state is in the end."""
+        elements = np.empty(len(items), object)
+        for k, item in enumerate(items):
+            elements[k] = item
+        return numbers.whole(elements, self.shape)
+
+
+def _numbers(loop: Loop) -> dict[Key, _Elements]:
+    """Take small arrays apart, where that can be done for all that the body computes; returns what became of states."""
+    small = {p: p.type.shape for p in loop.states if numbers.is_small(p.type)}
+    taken = {name_of(p) for p in loop.parameters}
+    given: dict[Expr, Any] = {}
+    for p, shape in small.items():
+        kind = ArrayType(p.type.dtype, ())
+        given[p] = np.empty(shape, object)  # type: ignore[arg-type]
+        for index in np.ndindex(*shape):  # type: ignore[arg-type]
+            given[p][index] = fresh(kind, "s", taken)
+    found = numbers.taken_apart(toposort(loop.outputs), given)
+    if found is None:
+        return {}
+
+    def elements(x: Expr) -> Any:
+        return found.get(x, given.get(x))
+
+    states: dict[Expr, Expr] = {}
+    after: dict[Expr, Expr] = {}
+    made: dict[Key, _Elements] = {}
+    for p, first in loop.states.items():
+        if p not in small:
+            states[p], after[p] = first, elements(loop.after[p])[()]
+            continue
+        made[p] = _Elements(list(given[p].flat), small[p])  # type: ignore[arg-type]
+        for one, value, index in zip(given[p].flat, elements(loop.after[p]).flat, np.ndindex(*small[p]), strict=True):  # type: ignore[arg-type]
+            states[one], after[one] = as_expr(ar.getitem(first, index=index)), value
+    loop.states, loop.after = states, after
+    for k, value in loop.gathered.items():
+        parts = elements(value)
+        loop.gathered[k] = parts[()] if value.type.shape == () else numbers.whole(parts, value.type.shape)
+    if loop.holds is not None:
+        loop.holds = elements(loop.holds)[()]
+    return made
 
 
 @dataclass
