@@ -18,7 +18,6 @@ from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType, Opaque, Shape
 from symgraph.value import Value
 
-
 SHORT = 4
 """Rows and columns of a product of matrices up to which a loop computes it again for its gradient."""
 

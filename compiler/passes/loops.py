@@ -246,13 +246,13 @@ class _Elements:
 
 def _numbers(loop: Loop) -> dict[Key, _Elements]:
     """Take small arrays apart, where that can be done for all that the body computes; returns what became of states."""
-    small = {p: p.type.shape for p in loop.states if numbers.is_small(p.type)}
+    small: dict[Expr, Any] = {p: p.type.shape for p in loop.states if numbers.is_small(p.type)}
     taken = {name_of(p) for p in loop.parameters}
     given: dict[Expr, Any] = {}
     for p, shape in small.items():
         kind = ArrayType(p.type.dtype, ())
-        given[p] = np.empty(shape, object)  # type: ignore[arg-type]
-        for index in np.ndindex(*shape):  # type: ignore[arg-type]
+        given[p] = np.empty(shape, object)
+        for index in np.ndindex(*shape):
             given[p][index] = fresh(kind, "s", taken)
     found = numbers.taken_apart(toposort(loop.outputs), given)
     if found is None:
@@ -268,13 +268,13 @@ def _numbers(loop: Loop) -> dict[Key, _Elements]:
         if p not in small:
             states[p], after[p] = first, elements(loop.after[p])[()]
             continue
-        made[p] = _Elements(list(given[p].flat), small[p])  # type: ignore[arg-type]
-        for one, value, index in zip(given[p].flat, elements(loop.after[p]).flat, np.ndindex(*small[p]), strict=True):  # type: ignore[arg-type]
+        made[p] = _Elements(list(given[p].flat), small[p])
+        for one, value, index in zip(given[p].flat, elements(loop.after[p]).flat, np.ndindex(*small[p]), strict=True):
             states[one], after[one] = as_expr(ar.getitem(first, index=index)), value
     loop.states, loop.after = states, after
-    for k, value in loop.gathered.items():
-        parts = elements(value)
-        loop.gathered[k] = parts[()] if value.type.shape == () else numbers.whole(parts, value.type.shape)
+    for k, row in loop.gathered.items():
+        parts, shape = elements(row), row.type.shape
+        loop.gathered[k] = numbers.whole(parts, shape) if isinstance(shape, tuple) and shape else parts[()]
     if loop.holds is not None:
         loop.holds = elements(loop.holds)[()]
     return made

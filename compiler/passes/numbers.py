@@ -80,13 +80,13 @@ def _filled(shape: tuple[int, ...], element: Callable[[tuple[int, ...]], Expr]) 
 
 def _elements(node: Expr, found: Mapping[Expr, Elements]) -> Elements:
     shape: Any = node.type.shape
-    if node.op.kind in ("control", "part") or (shape == () and all(a.type.shape == () for a in node.args)):
-        if node.op is not ct.switch:
-            if shape != () or any(a.type.shape != () for a in node.args):
-                raise _NotSmallError
-            same = node.args == tuple(_number(found[a]) for a in node.args)
-            value = node if same else as_expr(node.op(*(_number(found[a]) for a in node.args), **node.params))
-            return _filled((), lambda index: value)
+    single = shape == () and all(a.type.shape == () for a in node.args)
+    if node.op is not ct.switch and (node.op.kind in ("control", "part") or single):
+        if not single:
+            raise _NotSmallError
+        args = [_number(found[a]) for a in node.args]
+        value = node if node.args == tuple(args) else as_expr(node.op(*args, **node.params))
+        return _filled((), lambda index: value)
     if shape and not is_small(node.type):
         if node.op.kind == "source":  # it is read element by element
             return np.empty(0, object)
@@ -124,8 +124,9 @@ def _read(node: Expr, found: Mapping[Expr, Elements]) -> Elements:
     return elements
 
 
-def _number(elements: Elements) -> Expr:
-    return elements[()]  # type: ignore[no-any-return]
+def _number(elements: Any) -> Expr:
+    value: Expr = elements[()]
+    return value
 
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
@@ -156,4 +157,4 @@ def _reduced(node: Expr, x: Elements) -> Elements:
         return as_expr(result)
 
     made = _filled(rows.shape[:-1], total)
-    return made.reshape(node.type.shape)  # type: ignore[arg-type]
+    return made.reshape(node.type.shape)
