@@ -205,6 +205,7 @@ from symgraph.ops.elementwise import (
     tanh as tanh,
     trunc as trunc,
 )
+from symgraph.origin import scope as scope
 from symgraph.trace import spec as spec, symbolic as symbolic, trace as trace
 
 if TYPE_CHECKING:
