@@ -110,7 +110,7 @@ def _joined(view: View, by: str, depth: int | None) -> View:
             if len(found) == 1:
                 keys[node.id] = found.pop()
     members: dict[Hashable, list[int]] = {}
-    for node in view.nodes:
+    for node in sorted(view.nodes, key=lambda n: n.role == "constant" and keys[n.id] is not None):
         members.setdefault(keys[node.id] or node.id, []).append(node.id)
     return _assembled(view, by, members, keys)
 
