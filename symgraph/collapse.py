@@ -71,7 +71,7 @@ def _line(view: View, node: Node, depth: int | None) -> Key | None:
         return None
     place = node.origins[0]
     text = place.text if len(place.text) <= 48 else place.text[:45] + "..."
-    return place[:2], f"{os.path.basename(place.file)}:{place.line}" + (f"\n{text}" if text else "")
+    return (place.file, place.line), f"{os.path.basename(place.file)}:{place.line}" + (f"\n{text}" if text else "")
 
 
 def _kernel(view: View, node: Node, depth: int | None) -> Key | None:
