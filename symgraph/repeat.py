@@ -184,8 +184,9 @@ class _Sequence:
         for key, ids in members.items():
             made = _one_of([view.nodes[k] for k in ids], len(nodes))
             run_of = _run_of(key)
-            if run_of is not None and made.repeated > 1 and (made.group is None or groups[made.group].kind != "repeat"):
-                made.group = frame[run_of]
+            if len(ids) > 1 and (made.group is None or groups[made.group].kind != "repeat"):
+                inside = dict.fromkeys(view.nodes[k].group for k in ids)
+                made.group = _around(groups, inside) if run_of is None else frame[run_of]
             nodes.append(made)
         edges: dict[tuple[int, int, int, int, bool], Edge] = {}
         for edge in view.edges:

@@ -371,6 +371,20 @@ def test_frames_around_repetitions_hold_all_of_them() -> None:
     assert [(g.label, g.parent) for g in small.groups] == [("net", None), ("×9", 0)]
 
 
+def test_what_two_repetitions_take_stands_around_both() -> None:
+    x, weights = symbol("x", ("n", 8)), []
+    with sg.scope("net"):
+        for k in range(9):
+            with sg.scope(f"layer{k}"):
+                weights.append(symbol(f"w{k}", (8, 8)))
+                x = np.tanh(x @ weights[-1]) * 2
+    loss = np.sum(x)
+    view = framed(view_of([loss], sg.grad(loss, weights)), ["scope"])
+    small = check(collapse(view, "repeat"))
+    shared = [n for n in small.nodes if n.role == "input" and n.repeated > 5]
+    assert shared and all(n.group is not None and small.groups[n.group].label == "net" for n in shared)
+
+
 def test_results_of_repetitions_are_one() -> None:
     x = symbol("x", ())
     outputs = [np.tanh(np.sin(x * float(k))) for k in range(9)]
