@@ -403,17 +403,23 @@ class Program:
         """About how many picoseconds a call takes, on one thread."""
         total: Size = 0
         for step in self.steps:
-            if isinstance(step, Product):
-                total = total + dims.product([*step.batch, step.rows, step.columns, step.inner]) * 100
-            elif isinstance(step, Repeat):
-                rounds = step.trips if isinstance(step.trips, int | dims.Dim) else UNKNOWN_ROUNDS
-                total = total + rounds * (step.body.work + OVERHEAD)
-            elif isinstance(step, Choose):
-                for body in step.bodies:
-                    total = total + body.work
-            elif step.size is not None:
-                total = total + step.size * step.cost
+            total = total + picoseconds(step)
         return total
+
+
+def picoseconds(step: Step) -> Size:
+    """About how long a step takes, on one thread; 0 where it has no loops."""
+    if isinstance(step, Product):
+        return dims.product([*step.batch, step.rows, step.columns, step.inner]) * 100
+    if isinstance(step, Repeat):
+        rounds = step.trips if isinstance(step.trips, int | dims.Dim) else UNKNOWN_ROUNDS
+        return rounds * (step.body.work + OVERHEAD)
+    if isinstance(step, Choose):
+        total: Size = 0
+        for body in step.bodies:
+            total = total + body.work
+        return total
+    return 0 if step.size is None else step.size * step.cost
 
 
 # -- recording scalar rules --------------------------------------------------------------------------------------------

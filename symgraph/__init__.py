@@ -17,7 +17,6 @@ from symgraph.control import (
     switch as switch,
     while_loop as while_loop,
 )
-from symgraph.dot import get_dot_graph as get_dot_graph, plot_dot_graph as plot_dot_graph
 from symgraph.eager import (
     Function as Function,
     Variable as Variable,
@@ -214,6 +213,12 @@ from symgraph.ops.elementwise import (
     tan as tan,
     tanh as tanh,
     trunc as trunc,
+)
+from symgraph.origin import scope as scope
+from symgraph.pictures import (
+    get_dot_graph as get_dot_graph,
+    make_dot as make_dot,
+    plot_dot_graph as plot_dot_graph,
 )
 from symgraph.state import (
     Parameter as Parameter,

@@ -118,6 +118,11 @@ class Expr(Value):
         return origin.resolve(self.marks[0]) if self.marks else None
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """The name scopes (:func:`symgraph.scope`) that it was written in; "" where outside of any."""
+        return tuple(dict.fromkeys(origin.resolve(mark).scope for mark in self.marks))
+
+    @property
     def name(self) -> str | None:
         """The placeholder's name; None for other nodes."""
         return self._params[0][1] if self.op is ar.placeholder else None

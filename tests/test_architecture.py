@@ -119,7 +119,7 @@ def test_formulas_and_gradients_need_no_compiler() -> None:
 
 # -- rows --------------------------------------------------------------------------------------------------------------
 
-KINDS = {"elementwise", "reduction", "view", "contraction", "gather", "scatter", "source"}
+KINDS = {"elementwise", "reduction", "view", "contraction", "gather", "scatter", "source", "control", "part"}
 ROWS = list(REGISTRY.values())
 
 

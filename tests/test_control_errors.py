@@ -113,7 +113,7 @@ def test_a_condition_is_asked_once_a_round() -> None:
     asked: list[float] = []
     sg.while_loop(lambda s: asked.append(s) or s < 3, lambda s: s + 1, 0)
     assert asked == [0, 1, 2, 3]
-    x, n = open_symbols("x n")
+    (x,) = open_symbols("x")
     f = sg.compile(sg.while_loop(lambda s: x[s[1]] > 0, lambda s: (s[0] + x[s[1]], s[1] + 1), (0.0, 0)))
     assert f(x=np.array([1.0, 2.0, -1.0])) == (3.0, 2)
     with pytest.raises(OutOfBoundsError, match=HERE):

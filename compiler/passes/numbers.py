@@ -84,8 +84,8 @@ def _elements(node: Expr, found: Mapping[Expr, Elements]) -> Elements:
     if node.op is not ct.switch and (node.op.kind in ("control", "part") or single):
         if not single:
             raise _NotSmallError
-        args = [_number(found[a]) for a in node.args]
-        value = node if node.args == tuple(args) else as_expr(node.op(*args, **node.params))
+        given = tuple(_number(found[a]) for a in node.args)
+        value = node if node.args == given else as_expr(node.op(*given, **node.params))
         return _filled((), lambda index: value)
     if shape and not is_small(node.type):
         if node.op.kind == "source":  # it is read element by element
