@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +31,7 @@ from compiler.program import (
     Region,
     SizeOf,
     Start,
+    Step,
     Store,
     Tiles,
     identity,
@@ -128,23 +131,40 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
     for b in program.temporaries:
         w.put(1, f"{b.name} = empty({size_text(b.elements, names)}, {b.dtype.name})  # {_text(b.node)}")
     for step in program.steps:
-        if isinstance(step, Region):
-            _region(w, step)
-        else:
-            left, right, result = step.a, step.b, step.c
-            w.put(1, f"# {_text(step.node)}")
-            for k, size in enumerate(step.batch):
-                w.put(1 + k, f"for i{k} in range({size_text(size, names)}):")
-            rest = [size_text(s, names) for s in (step.rows, step.columns, step.inner, *left[2:], *right[2:])]
-            w.put(
-                1 + len(step.batch),
-                (
-                    f"matmul({', '.join(rest)}, {left[0].name}, {w.address(left[1])}, "
-                    f"{right[0].name}, {w.address(right[1])}, "
-                    f"{result[0].name}, {w.address(result[1])})"
-                ),
-            )
+        _step(w, step)
     return "\n".join(w.lines) + "\n"
+
+
+def write_steps(program: Program, sizes: Sequence[Size]) -> list[str]:
+    """The text of each step by itself, with the sizes that it names."""
+    names = {size: f"n{k}" for k, size in enumerate(sizes)}
+    texts = []
+    for step in program.steps:
+        w = _Writer(names)
+        _step(w, step)
+        body = textwrap.dedent("\n".join(w.lines))
+        used = set(re.findall(r"\bn\d+\b", body))
+        texts.append("\n".join([*(f"# {short} = {size}" for size, short in names.items() if short in used), body]))
+    return texts
+
+
+def _step(w: _Writer, step: Step) -> None:
+    if isinstance(step, Region):
+        _region(w, step)
+        return
+    left, right, result = step.a, step.b, step.c
+    w.put(1, f"# {_text(step.node)}")
+    for k, size in enumerate(step.batch):
+        w.put(1 + k, f"for i{k} in range({size_text(size, w.names)}):")
+    rest = [size_text(s, w.names) for s in (step.rows, step.columns, step.inner, *left[2:], *right[2:])]
+    w.put(
+        1 + len(step.batch),
+        (
+            f"matmul({', '.join(rest)}, {left[0].name}, {w.address(left[1])}, "
+            f"{right[0].name}, {w.address(right[1])}, "
+            f"{result[0].name}, {w.address(result[1])})"
+        ),
+    )
 
 
 def _region(w: _Writer, region: Region) -> None:

@@ -591,6 +591,22 @@ def format_expr(root: Expr, limit: int = 400, names: Mapping[Expr, str] | None =
     return text if text != "..." else f"{root.op.name}(...)"
 
 
+HOLE = "∙"
+"""Stands for an argument in :func:`short_form`; no name can hold it."""
+
+
+def short_form(node: Expr) -> str:
+    """The last step of a formula: what was computed before it stands as HOLE.
+
+    >>> import symgraph as sg
+    >>> x = sg.placeholder("x")
+    >>> short_form(sg.exp(x) * 2)
+    '∙ * 2'
+    """
+    texts = {a: (HOLE, _ATOM) if a.args else _format_node(a, {}) for a in node.args}
+    return _format_node(node, texts)[0]
+
+
 def toposort_within(root: Expr, allowed: Mapping[Expr, None]) -> list[Expr]:
     """The nodes of `allowed`, arguments before users."""
     order: list[Expr] = []

@@ -1,0 +1,266 @@
+"""What the inspector's page shows, as plain data: for each kernel the graph before and after optimisation.
+
+A station is one graph, in columns: entry k of `label`, `text`, `type`, ... belongs to node k. Nodes refer to arguments,
+places in the source and kernels by their numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import symgraph
+from compiler import emit_python
+from compiler.account import account
+from compiler.dispatch import BOTH, GRAD, VALUE, Way
+from compiler.explain import count_of
+from compiler.inspector.folds import groups
+from compiler.layout import shape_of
+from compiler.program import Note, Product, Step, walk
+from compiler.threads import get_num_threads
+from symgraph import dims
+from symgraph.dims import Size
+from symgraph.errors import SymgraphError
+from symgraph.expr import Expr, format_expr, short_form
+from symgraph.ops import array as ar
+from symgraph.origin import Origin
+from symgraph.tree import LEAF
+from symgraph.view import Kernel, numbered
+
+if TYPE_CHECKING:
+    from compiler.function import Function
+    from compiler.variant import Variant
+
+ROLES = ("input", "constant", "forward", "backward")
+TITLES = {VALUE: "value", GRAD: "gradient", BOTH: "value and gradient"}
+
+MOST = 6
+"""Kernels that one page shows: the last ones."""
+
+BYTES_PER_FLOP = 4
+"""Bytes from memory that take about as long as one operation: what kernels weigh beside each other where they were not
+measured."""
+
+
+class _Indexed:
+    """Things by their numbers, each once."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self._numbers: dict[Any, int] = {}
+
+    def number(self, key: Any, row: Any = None) -> int:
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self.rows)
+            self.rows.append(key if row is None else row)
+        return found
+
+
+class _Shared:
+    """What all stations refer to."""
+
+    def __init__(self) -> None:
+        self.types, self.places = _Indexed(), _Indexed()
+
+    def place(self, origin: Origin) -> int:
+        key = origin.file, origin.line
+        row = {"file": origin.file, "name": os.path.basename(origin.file), "line": origin.line, "text": origin.text}
+        return self.places.number(key, row)
+
+
+class _Shown(NamedTuple):
+    """A kernel, what it computes, and the names that its gradients belong to."""
+
+    what: str
+    names: tuple[str, ...]
+    variant: Variant
+
+
+def inspected(function: Function) -> dict[str, Any]:
+    """The data of a compiled function's page."""
+    chosen = _chosen(function)
+    counts = Counter(one.what for one in chosen)
+    shared = _Shared()
+    stations = []
+    for one in chosen:
+        kinds = ", ".join(f"{n.name}: {n.type}" for n in one.variant.typed.inputs)
+        title = TITLES[one.what] + (f" of ({kinds})" if counts[one.what] > 1 else "")
+        stations += _stations(shared, one, title, kinds, _given(function, one))
+    count = len(function.outputs)
+    return {
+        "title": f"{', '.join(function.signature.names) or 'no inputs'} → {count} output{'' if count == 1 else 's'}",
+        "formula": "\n".join(format_expr(o) for o in function.outputs[:20]),
+        "about": [
+            *([n.name, str(n.type)] for n in function.inputs),
+            ["threads", str(get_num_threads())],
+            ["written by", f"symgraph {symgraph.__version__}"],
+        ],
+        "roles": ROLES,
+        "types": shared.types.rows,
+        "places": shared.places.rows,
+        "stations": stations,
+    }
+
+
+def _chosen(function: Function) -> list[_Shown]:
+    """The kernels compiled so far, and one with gradients, for arguments of the same types, where there is none."""
+    function.variants()  # makes one if there is none
+    found = [
+        (way.what, names, kinds, variant)
+        for (way, names), kernels in list(function.dispatch.kernels.items())
+        for kinds, variant in list(kernels.variants.items())
+    ]
+    shown = [_Shown(what, names, variant) for what, names, _, variant in found]
+    if all(what == VALUE for what, *_ in found):
+        kinds = found[-1][2]
+        wanted = {n.name for n in (function.inputs if function.wrt is None else function.wrt)}
+        names = tuple(
+            n.name or "" for n, k in zip(function.inputs, kinds, strict=True) if n.name in wanted and k.dtype.kind == "f"
+        )
+        try:
+            variant = function.dispatch.kernels_for(Way(BOTH, False), names).variant(kinds)
+        except SymgraphError:
+            return shown[-MOST:]  # what has no gradient is shown without
+        shown.append(_Shown(BOTH, names, variant))
+    return shown[-MOST:]
+
+
+def _given(function: Function, shown: _Shown) -> list[tuple[str, str]]:
+    """For each output what it is, and its part."""
+    values = [(path, "forward") for path in _paths(function.structure, "result")]
+    gradients = [(f"gradient of {name}", "backward") for name in shown.names]
+    return gradients if shown.what == GRAD else values + gradients
+
+
+def _paths(structure: Any, around: str) -> Iterator[str]:
+    if structure is LEAF:
+        yield around
+        return
+    for key, part in structure.items() if isinstance(structure, dict) else enumerate(structure):
+        yield from _paths(part, f"{around}[{key!r}]")
+
+
+def _stations(
+    shared: _Shared, one: _Shown, title: str, kinds: str, given: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    variant = one.variant
+    count = sum(len(step.rewrites) for step in variant.steps)
+    kernels = _kernels(variant)
+    assumed = "" if variant.latest is not None else " It was not called yet: types and sizes are declared or assumed."
+    before = _columns(shared, variant, variant.steps[0].outputs, given, {})
+    after = _columns(shared, variant, variant.steps[-1].outputs, given, _kernel_of(variant))
+    did = f"After {count_of(count, 'rewrite')}, in {count_of(len(kernels), 'kernel')}"
+    return [
+        {"title": f"{title}, before", "note": f"As written, for ({kinds}).{assumed}", "kernels": [], **before},
+        {"title": f"{title}, after", "note": f"{did}, for ({kinds}).{assumed}", "kernels": kernels, **after},
+    ]
+
+
+# -- kernels -----------------------------------------------------------------------------------------------------------
+
+
+def _sizes(variant: Variant) -> Mapping[str, int] | None:
+    """The sizes of the last call; none are needed where all are declared."""
+    fixed = all(isinstance(size, int) for n in variant.typed.inputs for size in shape_of(n))
+    return {} if fixed else variant.latest
+
+
+def _number(size: Size, sizes: Mapping[str, int] | None) -> int | str:
+    """A size as a number where that is known, else as a formula."""
+    if isinstance(size, int):
+        return size
+    return str(size) if sizes is None else dims.evaluate(size, sizes)
+
+
+def _kernels(variant: Variant) -> list[dict[str, Any]]:
+    """What is to be read of each step of a program."""
+    sizes, program = _sizes(variant), variant.program
+    texts = emit_python.write_steps(program, variant.sizes)
+    made = []
+    for k, (step, cost, text) in enumerate(zip(program.steps, account(program).steps, texts, strict=True)):
+        moved, flops = _number(cost.moved, sizes), _number(cost.flops, sizes)
+        known = isinstance(moved, int) and isinstance(flops, int)
+        made.append(
+            {
+                "title": f"kernel {k + 1}",
+                "note": _what(step),
+                "code": text,
+                "bytes": moved,
+                "flops": flops,
+                "weight": max(moved / BYTES_PER_FLOP, flops) if known else None,  # type: ignore[operator,type-var]
+                "seconds": None,
+            }
+        )
+    return made
+
+
+def _what(step: Step) -> str:
+    if isinstance(step, Product):
+        return f"matrix product ({step.rows}, {step.inner}) @ ({step.inner}, {step.columns})"
+    nodes = count_of(len({s.node for s in walk(step.items) if isinstance(s, Note)}), "node")
+    return f"{nodes}, no loops" if step.size is None else f"{nodes}, loops over {step.size} rows"
+
+
+def _kernel_of(variant: Variant) -> dict[Expr, list[int]]:
+    """The numbers of the steps that compute a node."""
+    found: dict[Expr, list[int]] = {}
+    for k, step in enumerate(variant.program.steps):
+        nodes = [step.node] if isinstance(step, Product) else [s.node for s in walk(step.items) if isinstance(s, Note)]
+        for node in dict.fromkeys(nodes):
+            found.setdefault(node, []).append(k)
+    return found
+
+
+# -- nodes -------------------------------------------------------------------------------------------------------------
+
+
+def _columns(
+    shared: _Shared,
+    variant: Variant,
+    outputs: Sequence[Expr],
+    given: Sequence[tuple[str, str]],
+    kernel_of: Mapping[Expr, list[int]],
+) -> dict[str, Any]:
+    """A graph by columns."""
+    parts: dict[str, list[Expr]] = {"forward": [], "backward": []}
+    for output, (_, part) in zip(outputs, given, strict=True):
+        parts[part].append(output)
+    view, places = numbered(parts["forward"], parts["backward"])
+    nodes: list[Expr] = [None] * len(view.nodes)  # type: ignore[list-item]
+    for value, (k, _) in places.items():
+        nodes[k] = value  # type: ignore[assignment]
+        if value in kernel_of:
+            view.nodes[k].kernel = kernel_of[value][0]  # type: ignore[index]
+    view.kernels = [Kernel(_what(step)) for step in variant.program.steps] if kernel_of else []
+    sizes = _sizes(variant)
+    made: dict[str, Any] = {
+        "label": [n.label for n in view.nodes],
+        "text": [short_form(n) for n in nodes],
+        "type": [shared.types.number(n.results[0].type) for n in view.nodes],
+        "shape": [n.results[0].shape for n in view.nodes],
+        "dtype": [n.results[0].dtype for n in view.nodes],
+        "bytes": [_number(_bytes(n), sizes) for n in nodes],
+        "role": [ROLES.index(n.role) for n in view.nodes],
+        "inline": [int(n.op is ar.constant and n.type.shape == ()) for n in nodes],
+        "args": [[places[a][0] for a in n.args] for n in nodes],
+        "places": [[shared.place(o) for o in n.origins] for n in view.nodes],
+        "scope": [[s for s in n.scopes if s] for n in view.nodes],
+        "kernel": [kernel_of.get(n, []) for n in nodes],
+        "outputs": [],
+        "gives": {},
+        "bodies": {},
+        "groups": groups(view),
+    }
+    for output, (label, _) in zip(outputs, given, strict=True):
+        k = places[output][0]
+        made["outputs"].append(k)
+        made["gives"].setdefault(k, []).append(label)
+    return made
+
+
+def _bytes(node: Expr) -> Size:
+    assert node.type.dtype is not None
+    return dims.product(shape_of(node)) * node.type.dtype.itemsize
