@@ -353,6 +353,7 @@ class Picture {
     pen.fillStyle = pens.soft;
     pen.font = `10px ${FONT}`;
     pen.fillText(box.note, left + 12, top + 29);
+    if (box.repeats) pen.fillText("↻", left + box.width - 15, top + 13);
     pen.globalAlpha = 1;
   }
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from compiler.variant import Variant
 
 ROLES = ("input", "constant", "forward", "backward")
-TITLES = {VALUE: "value", GRAD: "gradient", BOTH: "value and gradient"}
+TITLES = {VALUE: "value", GRAD: "gradient", BOTH: "value + gradient"}
 
 MOST = 6
 """Kernels that one page shows: the last ones."""

@@ -45,7 +45,8 @@ class _Groups:
         for node in small.nodes:
             if len(node.members) > 1:
                 title, _, rest = node.label.partition("\n")
-                group = self.add(title, rest or _count(len(node.members)), self.of[node.members[0]])
+                part = ", backward" if node.role == "backward" else ""
+                group = self.add(title, rest or _count(len(node.members)) + part, self.of[node.members[0]])
                 self.put(group, node.members)
         return self
 

@@ -156,7 +156,7 @@ class Folding {
 
 /**
  * What is to be drawn: items, each a node or a closed group, and the edges between them.
- * `itemOf` leads from nodes to items, -1 where a node is not shown.
+ * `itemOf` leads from nodes to items, -1 where a node is not shown. A group `loops` if it uses results of its own.
  */
 function shown(graph, folding, within) {
   const closed = folding.closed();
@@ -169,19 +169,21 @@ function shown(graph, folding, within) {
     const group = leaf < 0 ? -1 : closed[leaf];
     if (group < 0) {
       itemOf[node] = items.length;
-      items.push({ node, group: -1, members: 1, rank: node });
+      const rank = graph.args[node].length ? node : node - graph.count; // what comes from outside stands first
+      items.push({ node, group: -1, members: 1, rank, kernels: graph.kernel[node] });
       continue;
     }
     let item = byGroup.get(group);
     if (item === undefined) {
       item = items.length;
       byGroup.set(group, item);
-      items.push({ node, group, members: 0, rank: 0, output: false });
+      items.push({ node, group, members: 0, rank: 0, output: false, loops: false, kernels: [] });
     }
     itemOf[node] = item;
     items[item].members++;
     items[item].rank += node;
     items[item].output ||= graph.isOutput[node] === 1;
+    for (const kernel of graph.kernel[node]) if (!items[item].kernels.includes(kernel)) items[item].kernels.push(kernel);
   }
   for (const item of items) {
     if (item.group < 0) continue;
@@ -189,16 +191,20 @@ function shown(graph, folding, within) {
     if (item.members === 1) item.group = -1;
   }
   const edges = { from: [], to: [] };
-  const last = new Map(); // the users that an item's edges lead to already
+  const known = new Set();
   for (let node = 0; node < graph.count; node++) {
     const to = itemOf[node];
     if (to < 0) continue;
     for (const arg of graph.neighbours(node, graph.into)) {
       const from = itemOf[arg];
-      if (from < 0 || from === to) continue;
+      if (from < 0) continue;
+      if (from === to) {
+        items[to].loops = true;
+        continue;
+      }
       const key = from * items.length + to;
-      if (last.has(key)) continue;
-      last.set(key, true);
+      if (known.has(key)) continue;
+      known.add(key);
       edges.from.push(from);
       edges.to.push(to);
     }

@@ -21,7 +21,8 @@ function enter(index) {
   const offered = Object.keys(FOLDS).filter((by) => !by || graph.groups[by]);
   if (!offered.includes(state.fold)) state.fold = "";
   fill(byId("fold"), offered.map((by) => [by, FOLDS[by]]), state.fold);
-  const colours = Object.keys(COLOURS).filter((by) => graph.kernels.length || (by !== "kernel" && by !== "heat"));
+  const weighed = graph.kernels.length > 0 && graph.kernels.every((kernel) => weight(kernel) !== null);
+  const colours = Object.keys(COLOURS).filter((by) => (by !== "kernel" || graph.kernels.length) && (by !== "heat" || weighed));
   if (!colours.includes(state.colour)) state.colour = "part";
   fill(byId("colour"), colours.map((by) => [by, COLOURS[by]]), state.colour);
   byId("station").value = String(state.trail.length ? state.trail[0] : index);
@@ -56,6 +57,7 @@ function render(whole) {
   paintItems();
   if (whole || (anchor < 0 && !before)) picture.fit(true);
   picture.selected = anchor;
+  if (anchor >= 0) state.group = view.items[anchor].group;
   if (anchor >= 0 && before) stay(anchor, before);
   lightKernel();
   search.mark();
@@ -77,7 +79,8 @@ function describe(item) {
   item.note = shorten(group < 0 ? type : folding.note[group], 44);
   item.round = group < 0 && !graph.args[node].length;
   if (group < 0) item.output = graph.isOutput[node] === 1;
-  item.width = Math.max(60, 7.3 * item.title.length + (item.round ? 36 : 24), 6.1 * item.note.length + 24);
+  item.repeats = group >= 0 && item.loops && folding.together[group] === 1;
+  item.width = Math.max(60, 7.3 * item.title.length + (item.round || item.repeats ? 36 : 24), 6.1 * item.note.length + 24);
 }
 
 function paintItems() {
@@ -89,16 +92,15 @@ function paintItems() {
   picture.redraw();
 }
 
-/** What a kernel weighs: its time where it was measured, else the bytes it moves and its operations. */
+/** What a kernel weighs: its time where it was measured, else what its bytes or operations take; null where that is open. */
 function weight(kernel) {
-  return kernel.seconds ?? (kernel.weight || 0);
+  return kernel.seconds ?? kernel.weight;
 }
 
-function colourOf({ node, group }, most, dtypes) {
-  if (state.colour === "kernel") return graph.kernel[node].length ? hue(graph.kernel[node][0]) : "constant";
+function colourOf({ node, group, kernels }, most, dtypes) {
+  if (state.colour === "kernel") return kernels.length ? hue(kernels[0]) : "constant";
   if (state.colour === "heat") {
-    if (!graph.kernel[node].length) return "constant";
-    return heat(Math.max(...graph.kernel[node].map((k) => weight(graph.kernels[k]))) / most);
+    return kernels.length ? heat(Math.max(...kernels.map((k) => weight(graph.kernels[k]))) / most) : "constant";
   }
   if (state.colour === "dtype") return hue(dtypes.indexOf(graph.dtype[node]));
   if (group >= 0) return "group";
@@ -232,20 +234,21 @@ function say(text) {
 const search = {
   found: [],
   at: 0,
-  /** Nodes whose label, formula, type, scope or source line hold all the words. */
+  /** Nodes whose label, formula, type, scope or source line hold all the words; those named so come first. */
   run(text) {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    this.found = [];
-    if (words.length) {
-      for (let node = 0; node < graph.count; node++) {
-        const where = graph.places[node].map((k) => `${data.places[k].name}:${data.places[k].line} ${data.places[k].text}`);
-        const all = [graph.label[node], graph.text[node], data.types[graph.type[node]], ...graph.scope[node], ...where];
-        const joined = all.join("\n").toLowerCase();
-        if (!graph.inlined(node) && words.every((word) => joined.includes(word))) this.found.push(node);
-      }
+    const wanted = text.trim().toLowerCase();
+    const words = wanted.split(/\s+/).filter(Boolean);
+    const ranked = [];
+    for (let node = 0; words.length && node < graph.count; node++) {
+      if (graph.inlined(node)) continue;
+      const own = graph.text[node].toLowerCase();
+      const named = [own, graph.label[node], ...(graph.gives[node] || [])].join("\n").toLowerCase();
+      const where = graph.places[node].map((k) => `${data.places[k].name}:${data.places[k].line} ${data.places[k].text}`);
+      const all = [named, data.types[graph.type[node]], ...graph.scope[node], ...where].join("\n").toLowerCase();
+      if (!words.every((word) => all.includes(word))) continue;
+      ranked.push([own === wanted ? 0 : words.every((word) => named.includes(word)) ? 1 : 2, node]);
     }
-    const exact = text.trim();
-    this.found.sort((a, b) => (graph.text[b] === exact) - (graph.text[a] === exact) || a - b);
+    this.found = ranked.sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, node]) => node);
     this.at = 0;
     this.mark();
     this.list();
