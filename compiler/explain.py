@@ -61,8 +61,8 @@ def _passes(what: str, variant: Variant) -> list[str]:
     regions = [s for s in steps if isinstance(s, Region)]
     kept = sum(b.role == "temporary" for b in variant.program.temporaries)
     lines.append(
-        f"  schedule: {count_of(len(steps), 'step')}, {count_of(sum(r.size is not None for r in regions), 'region')} of "
-        f"rows, {count_of(len(steps) - len(regions), 'matrix product')}, {count_of(kept, 'temporary array')}"
+        f"  schedule: {count_of(len(steps), 'step')}, {count_of(sum(r.size is not None for r in regions), 'region')} "
+        f"of rows, {count_of(len(steps) - len(regions), 'matrix product')}, {count_of(kept, 'temporary array')}"
     )
     lines.append(f"    moves {spent.moved} bytes, inputs and outputs are {spent.ends}; {spent.flops} flops")
     return lines

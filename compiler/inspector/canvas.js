@@ -7,6 +7,8 @@ const MANY = 1500; // boxes that take longer than a frame
 const SETTLE = 120; // milliseconds without motion after which everything is drawn anew
 const FONT = 'ui-monospace, Menlo, Consolas, "Liberation Mono", "DejaVu Sans Mono", monospace';
 
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
 class Picture {
   /** `picked(item)`, `opened(item)` are called with items that are clicked and double-clicked, -1 for none. */
   constructor(canvas, map, picked, opened) {
@@ -73,9 +75,12 @@ class Picture {
     const { left, right, top, bottom } = this.bounds;
     const wide = right - left + 60, high = bottom - top + BOX + 40;
     let zoom = Math.max(LEAST_ZOOM, Math.min(this.width / wide, this.height / high, 1.25));
-    if (readable && zoom < READABLE) zoom = Math.max(zoom, Math.min(0.8, this.width / wide));
-    const first = top - BOX / 2 - 20 + this.height / zoom / 2;
-    this.camera = { x: (left + right) / 2, y: high * zoom > this.height + 1 ? first : (top + bottom) / 2, zoom };
+    if (readable && zoom < READABLE) {
+      zoom = this.items.length > MANY ? Math.max(zoom, this.width / wide) : Math.min(0.8, Math.max(0.6, this.width / wide));
+    }
+    const cut = high * zoom > this.height + 1; // then its beginning is shown
+    const start = cut && wide * zoom > this.width ? mean(this.rows[0].map((item) => this.x[item])) : (left + right) / 2;
+    this.camera = { x: start, y: cut ? top - BOX / 2 - 20 + this.height / zoom / 2 : (top + bottom) / 2, zoom };
     this.redraw(true);
   }
 

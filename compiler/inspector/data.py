@@ -118,7 +118,9 @@ def _chosen(function: Function) -> list[_Shown]:
         kinds = found[-1][2]
         wanted = {n.name for n in (function.inputs if function.wrt is None else function.wrt)}
         names = tuple(
-            n.name or "" for n, k in zip(function.inputs, kinds, strict=True) if n.name in wanted and k.dtype.kind == "f"
+            n.name or ""
+            for n, k in zip(function.inputs, kinds, strict=True)
+            if n.name in wanted and k.dtype.kind == "f"
         )
         try:
             variant = function.dispatch.kernels_for(Way(BOTH, False), names).variant(kinds)
@@ -182,7 +184,7 @@ def _kernels(variant: Variant) -> list[dict[str, Any]]:
     made = []
     for k, (step, cost, text) in enumerate(zip(program.steps, account(program).steps, texts, strict=True)):
         moved, flops = _number(cost.moved, sizes), _number(cost.flops, sizes)
-        known = isinstance(moved, int) and isinstance(flops, int)
+        weight = max(moved / BYTES_PER_FLOP, flops) if isinstance(moved, int) and isinstance(flops, int) else None
         made.append(
             {
                 "title": f"kernel {k + 1}",
@@ -190,7 +192,7 @@ def _kernels(variant: Variant) -> list[dict[str, Any]]:
                 "code": text,
                 "bytes": moved,
                 "flops": flops,
-                "weight": max(moved / BYTES_PER_FLOP, flops) if known else None,  # type: ignore[operator,type-var]
+                "weight": weight,
                 "seconds": None,
             }
         )
@@ -229,11 +231,9 @@ def _columns(
     for output, (_, part) in zip(outputs, given, strict=True):
         parts[part].append(output)
     view, places = numbered(parts["forward"], parts["backward"])
-    nodes: list[Expr] = [None] * len(view.nodes)  # type: ignore[list-item]
-    for value, (k, _) in places.items():
-        nodes[k] = value  # type: ignore[assignment]
-        if value in kernel_of:
-            view.nodes[k].kernel = kernel_of[value][0]  # type: ignore[index]
+    nodes = sorted((n for n in places if isinstance(n, Expr)), key=lambda n: places[n][0])
+    for node, shown in zip(nodes, view.nodes, strict=True):
+        shown.kernel = kernel_of[node][0] if node in kernel_of else None
     view.kernels = [Kernel(_what(step)) for step in variant.program.steps] if kernel_of else []
     sizes = _sizes(variant)
     made: dict[str, Any] = {

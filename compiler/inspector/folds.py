@@ -72,7 +72,8 @@ def _repetitions(view: View) -> _Groups:
         inside = [node for node in small.nodes if node.group == k]
         count = sum(len(node.members) for node in inside)
         around = -1 if frame.parent is None else frames[frame.parent]
-        frames[k] = made.add(f"{frame.label}: {', '.join(n.label for n in inside if not n.leaf)}", _count(count), around)
+        title = f"{frame.label}: {', '.join(node.label for node in inside if not node.leaf)}"
+        frames[k] = made.add(title, _count(count), around)
     for node in small.nodes:
         if len(node.members) > 1:
             around = -1 if node.group is None else frames[node.group]

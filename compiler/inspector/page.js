@@ -109,7 +109,7 @@ function colourOf({ node, group, kernels }, most, dtypes) {
 
 const isDark = () => document.documentElement.dataset.theme === "dark";
 const hue = (k) => `hsl(${Math.round((k % KERNEL_COLOURS) * 137.5 + 205) % 360} 62% ${isDark() ? 64 : 46}%)`;
-const heat = (part) => `hsl(${Math.round(215 - 210 * Math.sqrt(part))} 75% ${isDark() ? 62 : 48}%)`;
+const heat = (part) => `hsl(${Math.round(215 + 150 * Math.sqrt(part))} 70% ${isDark() ? 64 : 48}%)`;
 
 function legend(most, dtypes) {
   let entries;

@@ -1,7 +1,7 @@
 """One HTML file of its own: the page's parts and the data put together, so that no name can become markup or code.
 
-The data is JSON in a block that browsers do not run, with every "<" escaped. A Content-Security-Policy lets the page run
-its own script and style alone, which it knows by their digests, and forbids every request.
+The data is JSON in a block that browsers do not run, with every "<" escaped. A Content-Security-Policy lets the page
+run its own script and style alone, which it knows by their digests, and forbids every request.
 """
 
 from __future__ import annotations
