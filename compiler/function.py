@@ -34,6 +34,8 @@ from symgraph.types import Opaque
 if TYPE_CHECKING:
     import networkx as nx
 
+    from symgraph.view import View
+
 
 class Function:
     """A compiled formula. Call it with the placeholders' names as keywords.
@@ -224,26 +226,43 @@ class Function:
 
         return explain(self, topic)
 
-    def to_dot(self, stage: str = "before", verbose: bool = False) -> str:
+    def view(self, stage: str = "before") -> View:
+        """What pictures show of a stage, as plain data; see :meth:`to_dot`."""
+        from compiler.pictures import view
+
+        return view(self, stage)
+
+    def to_dot(self, stage: str = "before", verbose: bool = False, *, preset: str = "dezero", **options: Any) -> str:
         """The graph as DOT text.
 
         Args:
             stage: "before" (as written), "after" (optimised), "backward" (the gradients), "sides" (before and after
-                side by side), "joint" (forward and backward side by side).
-            verbose: add shapes and dtypes.
+                side by side), "joint" (forward and backward part).
+            verbose: labels also show shapes and dtypes; in the preset "symgraph", the lines that wrote the operations.
+            preset: "dezero", "torchviz" or "symgraph", which frames parts and kernels.
+            options: ``collapse="repeat"``, ``"scope"``, ``"line"``, ``"kernel"`` or several of them draw less;
+                ``heat="cost"`` colours the kernels of the preset "symgraph"; see :func:`symgraph.get_dot_graph`.
 
         Raises:
-            ValueError: for another stage.
+            ValueError: for another stage or preset.
+            TypeError: for an option that the preset does not have.
+
+        >>> import symgraph as sg
+        >>> f = sg.compile(sg.placeholder("x") * 2 + 1)
+        >>> "MulAdd" in f.to_dot("after"), "loops" in f.to_dot("after", preset="symgraph")
+        (True, False)
         """
         from compiler.pictures import to_dot
 
-        return to_dot(self, stage, verbose)
+        return to_dot(self, stage, verbose, preset, **options)
 
-    def plot(self, path: str, stage: str = "before", verbose: bool = False) -> Any:
+    def plot(
+        self, path: str, stage: str = "before", verbose: bool = False, *, preset: str = "dezero", **options: Any
+    ) -> Any:
         """Draw :meth:`to_dot` into a file; its extension picks the format."""
-        from symgraph.dot import render
+        from symgraph.render import render
 
-        return render(self.to_dot(stage, verbose), path)
+        return render(self.to_dot(stage, verbose, preset=preset, **options), path)
 
     def inspect(self, path: str | os.PathLike[str]) -> Path:
         """Write a page that shows the graphs and kernels of this function, for a browser; it needs no network.

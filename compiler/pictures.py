@@ -1,12 +1,22 @@
-"""A compiled function as DOT text: before and after optimisation, forward and backward."""
+"""A compiled function as a View: before and after optimisation, forward and backward, with the kernels it became."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from symgraph.dot import Dot, draw
+from compiler.account import account
+from compiler.dispatch import BOTH, GRAD, VALUE
+from compiler.layout import shape_of
+from compiler.program import Note, Product, Step, picoseconds, walk
+from symgraph import dims
+from symgraph.dims import Size
 from symgraph.expr import Expr
+from symgraph.frames import beside
+from symgraph.pictures import write
+from symgraph.tree import LEAF
+from symgraph.view import Kernel, Output, View, numbered
 
 if TYPE_CHECKING:
     from compiler.function import Function
@@ -20,32 +30,123 @@ def optimised(variant: Variant) -> tuple[Expr, ...]:
     return variant.steps[-2].outputs
 
 
-def to_dot(function: Function, stage: str, verbose: bool) -> str:
-    """DOT text of one stage; see :meth:`compiler.function.Function.to_dot`.
+def view(function: Function, stage: str) -> View:
+    """What a picture of one stage shows; see :meth:`compiler.function.Function.to_dot`.
 
     Raises:
         ValueError: there is no stage of that name.
     """
-    dot = Dot()
     if stage == "before":
-        draw(dot, function.outputs, verbose)
-    elif stage == "after":
-        draw(dot, optimised(function.variants()[0][1]), verbose)
-    elif stage == "sides":
-        _framed(dot, function.outputs, "before optimisation", verbose)
-        _framed(dot, optimised(function.variants()[0][1]), "after optimisation", verbose)
-    elif stage in ("backward", "joint"):
-        outputs = optimised(function.variant_with_grad())
-        count = len(function.outputs)
-        if stage == "backward":
-            draw(dot, outputs[count:], verbose)
+        return _before(function)
+    if stage in ("after", "sides"):
+        variants = function.variants()
+        after = _after(function, *next((v for v in variants if v[0] == VALUE), variants[0]))
+        return (
+            after
+            if stage == "after"
+            else beside([("before optimisation", _before(function)), ("after optimisation", after)])
+        )
+    if stage in ("backward", "joint"):
+        joint = _after(function, BOTH, function.variant_with_grad())
+        return joint if stage == "joint" else _needed(joint, joint.outputs[len(function.outputs) :])
+    raise ValueError(f"there is no stage {stage!r:.80}; the stages are {', '.join(STAGES)}")
+
+
+def to_dot(function: Function, stage: str, verbose: bool, preset: str, **options: Any) -> str:
+    """DOT text of one stage; see :meth:`compiler.function.Function.to_dot`."""
+    if stage == "joint" and preset == "dezero":
+        options = {"frame": "role", **options}
+    return write(view(function, stage), preset, verbose, **options)
+
+
+def _before(function: Function) -> View:
+    found = numbered(function.outputs)[0]
+    return replace(found, outputs=_labelled(found.outputs, _paths(function.structure)))
+
+
+def _after(function: Function, what: str, variant: Variant) -> View:
+    outputs, labels = optimised(variant), _paths(function.structure)
+    count = 0 if what == GRAD else len(labels)
+    found, places = numbered(outputs[:count], outputs[count:])
+    found.kernels = _kernels(variant)
+    for number, step in enumerate(variant.program.steps):
+        for node in _computed(step):
+            if node in places:
+                made = found.nodes[places[node][0]]
+                made.kernel = number if made.kernel is None else made.kernel
+    # What no step computes, such as a view, belongs to its first user, or to what it shows.
+    arguments = found.arguments()
+    for made in reversed(found.nodes):
+        for edge in arguments[made.id]:
+            tail = found.nodes[edge.tail]
+            if tail.kernel is None and not tail.leaf:
+                tail.kernel = made.kernel
+    for made in found.nodes:
+        for edge in arguments[made.id]:
+            made.kernel = found.nodes[edge.tail].kernel if made.kernel is None else made.kernel
+    if what != VALUE:
+        floating = {n.name for n in variant.typed.inputs if n.type.dtype is not None and n.type.dtype.kind == "f"}
+        wanted = function.inputs if function.wrt is None else function.wrt
+        labels[count:] = [f"gradient of {n.name}" for n in wanted if n.name in floating]
+    found.outputs = _labelled(found.outputs, labels)
+    return found
+
+
+def _paths(structure: Any) -> list[str]:
+    """How each result is reached in what the function returns: "" for the only one, else such as ``["loss"][0]``."""
+    found: list[str] = []
+    stack = [("", structure)]
+    while stack:
+        path, part = stack.pop()
+        if part is LEAF:
+            found.append(path)
+        elif isinstance(part, dict):
+            stack += [(f"{path}[{key!r}]", inner) for key, inner in reversed(part.items())]
         else:
-            forward = draw(dot, outputs[:count], verbose, dot.cluster("forward"))
-            draw(dot, outputs[count:], verbose, dot.cluster("backward"), forward)
-    else:
-        raise ValueError(f"there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
-    return str(dot)
+            stack += [(f"{path}[{k}]", inner) for k, inner in reversed(list(enumerate(part)))]
+    return found
 
 
-def _framed(dot: Dot, outputs: Sequence[Expr], title: str, verbose: bool) -> None:
-    draw(dot, outputs, verbose, dot.cluster(title))
+def _labelled(outputs: list[Output], labels: list[str]) -> list[Output]:
+    return [replace(output, label=label) for output, label in zip(outputs, labels, strict=True)]
+
+
+def _computed(step: Step) -> Iterable[Expr]:
+    return [step.node] if isinstance(step, Product) else (s.node for s in walk(step.items) if isinstance(s, Note))
+
+
+def _kernels(variant: Variant) -> list[Kernel]:
+    program = variant.program
+    sizes = variant.latest
+    if sizes is None and all(isinstance(size, int) for n in variant.typed.inputs for size in shape_of(n)):
+        sizes = {}
+
+    def known(size: Size) -> int | None:
+        return size if isinstance(size, int) else None if sizes is None else dims.evaluate(size, sizes)
+
+    return [
+        Kernel(_title(step), known(cost.flops), known(cost.moved), known(picoseconds(step)))
+        for step, cost in zip(program.steps, account(program, variant.copied).steps, strict=True)
+    ]
+
+
+def _title(step: Step) -> str:
+    if isinstance(step, Product):
+        return "product of " + " × ".join(str(size) for size in (step.rows, step.inner, step.columns))
+    return "numbers" if step.size is None else f"loops over {step.size}"
+
+
+def _needed(whole: View, outputs: list[Output]) -> View:
+    """The part of a view that some of its outputs need."""
+    arguments = whole.arguments()
+    wanted = {output.node for output in outputs}
+    for node in reversed(whole.nodes):
+        if node.id in wanted:
+            wanted.update(edge.tail for edge in arguments[node.id])
+    place = {old: new for new, old in enumerate(sorted(wanted))}
+    return replace(
+        whole,
+        nodes=[replace(whole.nodes[old], id=new) for old, new in place.items()],
+        edges=[replace(e, tail=place[e.tail], head=place[e.head]) for e in whole.edges if e.head in place],
+        outputs=[replace(output, node=place[output.node]) for output in outputs],
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from symgraph.config import config as config, no_grad as no_grad, using_config as using_config
-from symgraph.dot import get_dot_graph as get_dot_graph, plot_dot_graph as plot_dot_graph
 from symgraph.eager import (
     Function as Function,
     Variable as Variable,
@@ -207,6 +206,11 @@ from symgraph.ops.elementwise import (
     trunc as trunc,
 )
 from symgraph.origin import scope as scope
+from symgraph.pictures import (
+    get_dot_graph as get_dot_graph,
+    make_dot as make_dot,
+    plot_dot_graph as plot_dot_graph,
+)
 from symgraph.trace import spec as spec, symbolic as symbolic, trace as trace
 
 if TYPE_CHECKING:

@@ -93,11 +93,17 @@ def _joined(view: View, by: str, depth: int | None) -> View:
     for edge in view.edges:
         users[edge.tail].append(edge.head)
     given = {output.node for output in view.outputs}
+    first = [edges[0].tail if edges else None for edges in view.arguments()]
+    declared = {origin for node in view.nodes if node.role == "input" for origin in node.origins}
     keys: list[tuple[str, Key] | None] = []
     for node in view.nodes:
         key = None if node.role == "constant" else _KEYS[by](view, node, depth)
         part = "backward" if node.role == "backward" and by != "kernel" else "forward"
         keys.append(None if key is None else (part, key))
+        before = first[node.id]
+        if part == "backward" and before is not None and declared.issuperset(node.origins[:1]):
+            # The last step to the gradient of an input carries the input's line: it goes with what it comes from.
+            keys[-1] = keys[before] or keys[-1]
     for node in view.nodes:
         if node.role == "constant" and node.id not in given:
             found = {keys[user] for user in users[node.id]}

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from symgraph import functions as fn
+from symgraph import functions as fn, origin
 from symgraph.config import recording, using_config
 from symgraph.errors import GradientError, ShapeError
 from symgraph.op import Mode, Op
@@ -347,7 +347,7 @@ class Function:
     (variable(100.0), variable(20.0))
     """
 
-    __slots__ = ("__weakref__", "_forms", "_inputs", "generation", "outputs")
+    __slots__ = ("__weakref__", "_forms", "_inputs", "_scope", "generation", "outputs")
 
     _inputs: tuple[Any, ...]
     _forms: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
@@ -363,6 +363,11 @@ class Function:
     def label(self) -> str:
         """What pictures call it."""
         return type(self).__name__
+
+    @property
+    def scope(self) -> str:
+        """The name scope (:func:`symgraph.scope`) that it was called in, or ""."""
+        return getattr(self, "_scope", "")
 
     def __repr__(self) -> str:
         return f"<function {self.label}>"
@@ -389,6 +394,7 @@ class Function:
         ]
         if recording():
             self._inputs = variables
+            self._scope = origin.context.scope
             self.generation = max((x.generation for x in variables), default=0)
             self.outputs = tuple(_ref(y) for y in outputs)
             self._forms = tuple((y.shape, y.dtype) for y in outputs)
@@ -500,6 +506,8 @@ def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         f.params = params
         f._inputs = args
         f._lifted = None
+        if origin.scoped:
+            f._scope = origin.context.scope
         f.generation = generation
         f.outputs = (_ref(y),)
         y.creator = f

@@ -9,9 +9,9 @@ import numpy as np
 
 from symgraph import origin
 from symgraph.errors import GradientError
-from symgraph.expr import Expr, as_expr, check_same_shape, toposort
+from symgraph.expr import Expr, as_expr, check_same_shape, toposort, typed_placeholder
 from symgraph.interning import collection_paused
-from symgraph.op import NONE
+from symgraph.op import NONE, Op, Params
 from symgraph.ops import array as ar, elementwise as ew
 from symgraph.types import ArrayType, Opaque, Shape
 from symgraph.value import Value
@@ -174,3 +174,31 @@ def _zeros(target: Expr) -> Expr:
         return as_expr(ar.full_like(target, fill=0))
     # Its dtype will be that of the target where that is floating; integers have gradients of float64.
     return as_expr(ar.unbroadcast(ar.full_like(target, fill=0, dtype=np.float64), target))
+
+
+def needed(op: Op, kinds: Sequence[ArrayType], result: ArrayType, params: Params) -> tuple[int, ...]:
+    """Which arguments of an operation its gradient needs the values of, by position; -1: its result.
+
+    >>> from symgraph.op import lookup
+    >>> from symgraph.types import weak_scalar
+    >>> number = weak_scalar("float64")
+    >>> needed(lookup("mul"), [number, number], number, {}), needed(lookup("tanh"), [number], number, {})
+    ((0, 1), (-1,))
+    """
+    args = [typed_placeholder(f"x{i}", kind) for i, kind in enumerate(kinds)]
+    g, out = typed_placeholder("g", result), typed_placeholder("out", result)
+    found: set[Expr] = set()
+    for i, kind in enumerate(kinds):
+        if kind.dtype is None or kind.dtype.kind == "f":
+            gradient = op.vjp(i, g, out, args, params)
+            found.update(_valued([] if gradient is None else [as_expr(gradient)]))
+    return (*(i for i, arg in enumerate(args) if arg in found), *((-1,) if out in found else ()))
+
+
+def _valued(outputs: Sequence[Expr]) -> set[Expr]:
+    """The nodes whose values, not only their shapes, these depend on."""
+    found: set[Expr] = set(outputs)
+    for node in reversed(toposort(outputs)):
+        if node in found:
+            found.update(arg for i, arg in enumerate(node.args) if i not in node.op.shape_only)
+    return found

@@ -50,7 +50,9 @@ class _Context(threading.local):
         self.scope = ""
 
 
-_context = _Context()
+context = _Context()
+scoped = False
+"""Whether there has been a scope: Variables, which compute at once, do not look for one before."""
 
 
 @contextmanager
@@ -78,12 +80,14 @@ def scope(name: str) -> Iterator[str]:
     """
     if not isinstance(name, str) or not all(part.strip() for part in name.split("/")):
         raise ValueError(f"scope: the name must be text such as 'encoder' or 'encoder/layer1', got {name!r:.80}")
-    outer = _context.scope
-    _context.scope = f"{outer}/{name}" if outer else name
+    global scoped
+    scoped = True
+    outer = context.scope
+    context.scope = f"{outer}/{name}" if outer else name
     try:
-        yield _context.scope
+        yield context.scope
     finally:
-        _context.scope = outer
+        context.scope = outer
 
 
 def _is_internal(filename: str) -> bool:
@@ -96,7 +100,7 @@ def _is_internal(filename: str) -> bool:
 
 def marks() -> Marks:
     """The innermost frame outside symgraph and NumPy, or what :class:`derived_from` has set: one mark, or none."""
-    inherited = _context.marks
+    inherited = context.marks
     if inherited:
         return inherited[-1]
     # Asked by depth: going from frame to frame would make an object of every frame on the way.
@@ -111,7 +115,7 @@ def marks() -> Marks:
         if inside is None:
             inside = _is_internal(code.co_filename)
         if not inside:
-            return ((code, frame.f_lasti, _context.scope),)
+            return ((code, frame.f_lasti, context.scope),)
         depth += 1
 
 
@@ -142,7 +146,7 @@ class derived_from:  # noqa: N801  (reads as a verb where it is used: with deriv
         self._marks = marks[:1]
 
     def __enter__(self) -> derived_from:
-        self._inherited = _context.marks
+        self._inherited = context.marks
         self._inherited.append(self._marks)
         return self
 

@@ -91,7 +91,8 @@ class _Sequence:
     def _may_start(self, k: int) -> bool:
         """Not in the middle of what is folded already."""
         group = self.view.nodes[self.order[k]].group
-        return k == 0 or group is None or self.view.nodes[self.order[k - 1]].group != group
+        inside = group is not None and self.view.groups[group].kind == "repeat"
+        return k == 0 or not inside or self.view.nodes[self.order[k - 1]].group != group
 
     def _best(self, start: int, after: Sequence[int], longest: int) -> Run | None:
         """The run with the shortest period that starts here, or a little later."""
@@ -156,7 +157,7 @@ class _Sequence:
     def folded(self, runs: Sequence[Run]) -> View:
         """The view in which each run is one block."""
         view = self.view
-        groups = [replace(group) for group in view.groups]
+        groups = list(view.groups)
         frame: list[int] = []  # of each run
         block: dict[int, tuple[int, int, int]] = {}  # run, place in the block, number of the block
         for number, run in enumerate(runs):
@@ -166,7 +167,8 @@ class _Sequence:
             groups.append(Group(f"×{run.times}", "repeat", around.pop() if len(around) == 1 else None))
             for k in inside:
                 if k is not None and groups[k].kind == "repeat":
-                    groups[_outermost(groups, k)].parent = frame[number]
+                    outer = _outermost(groups, k)
+                    groups[outer] = replace(groups[outer], parent=frame[number])
             for k in range(run.period * run.times):
                 block[self.order[run.start + k]] = number, k % run.period, k // run.period
         classes: list[Hashable] = [block[k][:2] if k in block else ("alone", k) for k in range(len(view.nodes))]

@@ -18,20 +18,24 @@ compared. `symgraph.collapse.collapse` makes one node of many; `Node.members` te
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
+from symgraph import dims
 from symgraph.eager import OpFunction, Variable
 from symgraph.expr import Expr
+from symgraph.grad import needed
+from symgraph.interning import collection_paused
 from symgraph.ops import array as ar
 from symgraph.origin import Origin
-from symgraph.types import Opaque, format_shape
+from symgraph.types import ArrayType, Opaque, format_shape
 
 Role = Literal["input", "constant", "forward", "backward"]
 Drawable = Variable | Expr
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Result:
     """A value that a node gives.
 
@@ -67,6 +71,8 @@ class Node:
         role: "input", "constant", "forward" or "backward".
         results: what it gives; an edge's `port` is a place in it.
         params: the operation's parameters as text, by name.
+        symbol: how formulas write it, with {} for arguments: "{} * {}"; "" where they write its name.
+        saved: the positions of the arguments that its gradient needs, -1 for its result; where asked for.
         origins: the lines of the user's source that wrote it, the first of them first.
         scopes: the name scopes that it was written in; "" among them where it was written outside of any as well.
         kernel: the number of the kernel that computes it, where there is one.
@@ -83,6 +89,8 @@ class Node:
     role: Role
     results: tuple[Result, ...] = (Result(),)
     params: dict[str, str] = field(default_factory=dict)
+    symbol: str = ""
+    saved: tuple[int, ...] = ()
     origins: tuple[Origin, ...] = ()
     scopes: tuple[str, ...] = ()
     kernel: int | None = None
@@ -115,13 +123,21 @@ class Edge:
     carried: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Group:
-    """A frame around nodes: `kind` is "repeat", "scope", "kernel", "role" or "stage"; `parent` the frame around it."""
+    """A frame around nodes.
+
+    Attributes:
+        label: its title.
+        kind: "repeat", "scope", "kernel", "role" or "stage".
+        parent: the number of the frame around it.
+        kernel: the number of the kernel whose frame it is.
+    """
 
     label: str
     kind: str
     parent: int | None = None
+    kernel: int | None = None
 
 
 @dataclass(slots=True)
@@ -186,24 +202,26 @@ def as_data(view: View) -> dict[str, Any]:
 # -- from values -------------------------------------------------------------------------------------------------------
 
 
-def view_of(outputs: Iterable[Drawable], gradients: Iterable[Drawable] = ()) -> View:
+def view_of(outputs: Iterable[Drawable], gradients: Iterable[Drawable] = (), *, saved: bool = False) -> View:
     """The graph behind Variables or symbols.
 
     Args:
         outputs: values at the end of the graph.
         gradients: values whose graph, where it is not that of the outputs, is the backward part.
+        saved: find out what each operation's gradient needs.
 
     Raises:
         TypeError: a value is neither a Variable nor a symbol.
     """
-    return numbered(outputs, gradients)[0]
+    return numbered(outputs, gradients, saved=saved)[0]
 
 
+@collection_paused()
 def numbered(
-    outputs: Iterable[Drawable], gradients: Iterable[Drawable] = ()
+    outputs: Iterable[Drawable], gradients: Iterable[Drawable] = (), *, saved: bool = False
 ) -> tuple[View, dict[Hashable, tuple[int, int]]]:
     """The same, and where each value is: the node, and the place among its results."""
-    builder = _Builder()
+    builder = _Builder(saved)
     builder.add(outputs, "forward")
     builder.add(gradients, "backward")
     return builder.view, builder.places
@@ -212,10 +230,11 @@ def numbered(
 class _Builder:
     """Makes a view of values; those of an earlier call are there already."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: bool) -> None:
         self.view = View()
         self.places: dict[Hashable, tuple[int, int]] = {}
         self.creators: dict[Hashable, int] = {}  # of Functions, which may have several results
+        self.saved = saved
 
     def add(self, outputs: Iterable[Drawable], role: Role) -> None:
         wanted = list(outputs)
@@ -230,35 +249,33 @@ class _Builder:
         for output in wanted:
             self.view.outputs.append(Output(_name(output), *self.places[output]))
 
-    def _node(self, label: str, kind: str, role: Role, result: Result, **known: Any) -> Node:
-        node = Node(len(self.view.nodes), label, kind, role, (result,), **known)
+    def _node(self, label: str, kind: str, role: Role, result: Result, *known: Any, **more: Any) -> Node:
+        node = Node(len(self.view.nodes), label, kind, role, (result,), *known, **more)
         self.view.nodes.append(node)
         return node
 
     def _edges(self, head: int, arguments: Sequence[Drawable]) -> None:
-        self.view.edges += [
-            Edge(tail, head, position, port) for position, (tail, port) in enumerate(self.places[a] for a in arguments)
-        ]
+        for position, argument in enumerate(arguments):
+            tail, port = self.places[argument]
+            self.view.edges.append(Edge(tail, head, position, port))
 
     def _symbol(self, value: Expr, role: Role) -> None:
         op, kind = value.op, value.op.kind
-        params = {} if kind == "source" else {key: _short(v) for key, v in value.parts}
-        label = op.label
-        if op is ar.constant:
-            label, role = repr(value.parts[0][1]), "constant"
-        elif op is ar.placeholder:
-            label, role = value.name or "", "input"
         places = value.origins
-        node = self._node(
-            label,
-            kind,
-            role,
-            _result_of(value),
-            params=params,
-            origins=places,
-            scopes=tuple(dict.fromkeys(place.scope for place in places)),
-        )
-        self._edges(node.id, value.args)
+        scopes = tuple(dict.fromkeys([place.scope for place in places]))
+        if kind == "source":
+            label = op.label
+            if op is ar.constant:
+                label, role = repr(value.parts[0][1]), "constant"
+            elif op is ar.placeholder:
+                label, role = value.name or "", "input"
+            node = self._node(label, kind, role, _result_of(value), origins=places, scopes=scopes)
+        else:
+            params = {key: _short(v) for key, v in value.parts} if value.parts else {}
+            node = self._node(op.label, kind, role, _result_of(value), params, op.symbol, origins=places, scopes=scopes)
+            if self.saved:
+                node.saved = needed(op, [a.type for a in value.args], value.type, value.params)
+            self._edges(node.id, value.args)
         self.places[value] = node.id, 0
 
     def _variable(self, value: Variable, role: Role) -> None:
@@ -266,22 +283,26 @@ class _Builder:
         if creator is None:
             self.places[value] = self._node(value.name or "", "source", "input", _result_of(value)).id, 0
             return
-        if creator not in self.creators:
-            row = creator if isinstance(creator, OpFunction) else None
-            node = self._node(
-                creator.label,
-                "function" if row is None else row.op.kind,
-                role,
-                _result_of(value),
-                params={} if row is None else {key: _short(v) for key, v in row.params.items()},
-            )
-            self.creators[creator] = node.id
-            self._edges(node.id, creator.inputs)
-            self.places[value] = node.id, 0
+        if creator in self.creators:
+            node = self.view.nodes[self.creators[creator]]
+            self.places[value] = node.id, len(node.results)
+            node.results += (_result_of(value),)
             return
-        node = self.view.nodes[self.creators[creator]]
-        self.places[value] = node.id, len(node.results)
-        node.results += (_result_of(value),)
+        node = self._node(creator.label, "function", role, _result_of(value), scopes=(creator.scope,))
+        if isinstance(creator, OpFunction):
+            op = creator.op
+            node.kind, node.symbol = op.kind, op.symbol
+            node.params = {key: _short(v) for key, v in creator.params.items()}
+            for x, given in zip(creator.inputs, creator._inputs, strict=True):
+                if not isinstance(given, Variable):
+                    leaf = self.view.nodes[self.places[x][0]]
+                    leaf.label, leaf.role = _data(x.data), "constant"
+            if self.saved:
+                kinds = [ArrayType(x.dtype, x.shape) for x in creator.inputs]
+                node.saved = needed(op, kinds, ArrayType(value.dtype, value.shape), creator.params)
+        self.creators[creator] = node.id
+        self._edges(node.id, creator.inputs)
+        self.places[value] = node.id, 0
 
 
 def _arguments(value: Drawable) -> Sequence[Drawable]:
@@ -290,7 +311,7 @@ def _arguments(value: Drawable) -> Sequence[Drawable]:
     return value.args
 
 
-def in_order(outputs: Iterable[Drawable], known: Iterable[Hashable] = ()) -> Iterator[Drawable]:
+def in_order(outputs: Iterable[Drawable], known: Iterable[Hashable]) -> Iterator[Drawable]:
     """The outputs and all that they depend on, arguments before results, without what is known. No recursion."""
     seen: set[Hashable] = set(known)
     for output in outputs:
@@ -318,16 +339,25 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _data(array: Any) -> str:
+    return str(array.tolist()) if array.size <= 6 else f"array{format_shape(array.shape)}"
+
+
 def _result_of(value: Drawable) -> Result:
     if isinstance(value, Variable):
         if value.data is None:
             return Result(_name(value))
         return Result(_name(value), str(value.shape), value.dtype.name, value.size, value.data.nbytes)
-    shape, dtype = value.type.shape, value.type.dtype
+    found = _result_of_type(value.type)
+    return found if value.name is None else replace(found, name=value.name)
+
+
+@lru_cache(maxsize=4096)
+def _result_of_type(kind: ArrayType) -> Result:
     elements: int | None = None
-    if not isinstance(shape, Opaque):
-        elements = 1
-        for size in shape:
-            elements = elements * size if isinstance(size, int) and elements is not None else None
+    if not isinstance(kind.shape, Opaque):
+        total = dims.product(kind.shape)
+        elements = total if isinstance(total, int) else None
+    dtype = kind.dtype
     nbytes = None if elements is None or dtype is None else elements * dtype.itemsize
-    return Result(_name(value), format_shape(shape), "?" if dtype is None else dtype.name, elements, nbytes)
+    return Result("", format_shape(kind.shape), "?" if dtype is None else dtype.name, elements, nbytes)
