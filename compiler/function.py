@@ -286,6 +286,11 @@ class Function:
 
         return write(self, path)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from compiler.notebook import bundle
+
+        return bundle(self)
+
     def __repr__(self) -> str:
         return f"<compiled function {self.signature} -> {self.outputs[0]!r:.80}>"
 

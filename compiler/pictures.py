@@ -61,16 +61,16 @@ def to_dot(function: Function, stage: str, verbose: bool, preset: str, **options
 
 def _before(function: Function) -> View:
     found = numbered(function.outputs)[0]
-    return replace(found, outputs=_labelled(found.outputs, _paths(function.structure)))
+    return replace(found, outputs=_labelled(found.outputs, paths(function.structure)))
 
 
 def _after(function: Function, what: str, variant: Variant) -> View:
-    outputs, labels = optimised(variant), _paths(function.structure)
+    outputs, labels = optimised(variant), paths(function.structure)
     count = 0 if what == GRAD else len(labels)
     found, places = numbered(outputs[:count], outputs[count:])
     found.kernels = _kernels(variant)
     for number, step in enumerate(variant.program.steps):
-        for node in _computed(step):
+        for node in computed(step):
             if node in places:
                 made = found.nodes[places[node][0]]
                 made.kernel = number if made.kernel is None else made.kernel
@@ -92,7 +92,7 @@ def _after(function: Function, what: str, variant: Variant) -> View:
     return found
 
 
-def _paths(structure: Any) -> list[str]:
+def paths(structure: Any) -> list[str]:
     """How each result is reached in what the function returns: "" for the only one, else such as ``["loss"][0]``."""
     found: list[str] = []
     stack = [("", structure)]
@@ -111,7 +111,8 @@ def _labelled(outputs: list[Output], labels: list[str]) -> list[Output]:
     return [replace(output, label=label) for output, label in zip(outputs, labels, strict=True)]
 
 
-def _computed(step: Step) -> Iterable[Expr]:
+def computed(step: Step) -> Iterable[Expr]:
+    """The nodes that a step computes, some of them more than once."""
     return [step.node] if isinstance(step, Product) else (s.node for s in walk(step.items) if isinstance(s, Note))
 
 
@@ -125,12 +126,13 @@ def _kernels(variant: Variant) -> list[Kernel]:
         return size if isinstance(size, int) else None if sizes is None else dims.evaluate(size, sizes)
 
     return [
-        Kernel(_title(step), known(cost.flops), known(cost.moved), known(picoseconds(step)))
+        Kernel(title_of(step), known(cost.flops), known(cost.moved), known(picoseconds(step)))
         for step, cost in zip(program.steps, account(program, variant.copied).steps, strict=True)
     ]
 
 
-def _title(step: Step) -> str:
+def title_of(step: Step) -> str:
+    """What a step is, in short."""
     if isinstance(step, Product):
         return "product of " + " × ".join(str(size) for size in (step.rows, step.inner, step.columns))
     return "numbers" if step.size is None else f"loops over {step.size}"

@@ -20,7 +20,7 @@ class Picture {
     this.matches = new Set();
     this.lit = null; // items that stand out while all others are faint
     this.dirty = false;
-    this.moving = null;
+    this.moving = this.fitted = null;
     this.moved = -Infinity;
     this.still = null;
     this.pens = {};
@@ -61,6 +61,7 @@ class Picture {
     }
     this.scale = scale;
     if (this.items.length) this.paintMap();
+    if (this.fitted !== null && this.items.length) this.fit(this.fitted);
     this.redraw();
   }
 
@@ -72,6 +73,7 @@ class Picture {
   /** The whole graph; with `readable`, its first part where texts could not be read in the whole. */
   fit(readable = false) {
     this.moving = null;
+    this.fitted = readable; // until the camera is moved it follows the size of the window
     const { left, right, top, bottom } = this.bounds;
     const wide = right - left + 60, high = bottom - top + BOX + 40;
     let zoom = Math.max(LEAST_ZOOM, Math.min(this.width / wide, this.height / high, 1.25));
@@ -85,7 +87,7 @@ class Picture {
   }
 
   zoomAt(factor, sx = this.width / 2, sy = this.height / 2) {
-    this.moving = null;
+    this.moving = this.fitted = null;
     const { camera } = this;
     const zoom = Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, camera.zoom * factor));
     const [dx, dy] = [sx - this.width / 2, sy - this.height / 2];
@@ -96,7 +98,7 @@ class Picture {
   }
 
   pan(dx, dy) {
-    this.moving = null;
+    this.moving = this.fitted = null;
     this.camera.x -= dx / this.camera.zoom;
     this.camera.y -= dy / this.camera.zoom;
     this.redraw(true);
@@ -104,6 +106,7 @@ class Picture {
 
   /** Moves to an item, near enough to read it; at once where less motion is asked for. */
   goTo(item) {
+    this.fitted = null;
     const goal = { x: this.x[item], y: this.y[item], zoom: Math.max(this.camera.zoom, 0.75) };
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.camera = goal;
     else this.moving = { from: { ...this.camera }, goal, start: performance.now() };
@@ -472,7 +475,7 @@ function listen(picture) {
   const jump = (event) => {
     if (!event.buttons) return;
     const { zoom, x, y } = picture.mapScale();
-    picture.moving = null;
+    picture.moving = picture.fitted = null;
     picture.camera.x = (event.offsetX * picture.scale - map.width / 2) / zoom + x;
     picture.camera.y = (event.offsetY * picture.scale - map.height / 2) / zoom + y;
     picture.redraw(true);

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import symgraph
@@ -18,7 +18,8 @@ from compiler.dispatch import BOTH, GRAD, VALUE, Way
 from compiler.explain import count_of
 from compiler.inspector.folds import groups
 from compiler.layout import shape_of
-from compiler.program import Note, Product, Step, walk
+from compiler.pictures import computed, paths, title_of
+from compiler.program import picoseconds
 from compiler.threads import get_num_threads
 from symgraph import dims
 from symgraph.dims import Size
@@ -26,7 +27,7 @@ from symgraph.errors import SymgraphError
 from symgraph.expr import Expr, format_expr, short_form
 from symgraph.ops import array as ar
 from symgraph.origin import Origin
-from symgraph.tree import LEAF
+from symgraph.types import Opaque
 from symgraph.view import Kernel, numbered
 
 if TYPE_CHECKING:
@@ -38,10 +39,6 @@ TITLES = {VALUE: "value", GRAD: "gradient", BOTH: "value + gradient"}
 
 MOST = 6
 """Kernels that one page shows: the last ones."""
-
-BYTES_PER_FLOP = 4
-"""Bytes from memory that take about as long as one operation: what kernels weigh beside each other where they were not
-measured."""
 
 
 class _Indexed:
@@ -79,9 +76,15 @@ class _Shown(NamedTuple):
     variant: Variant
 
 
-def inspected(function: Function) -> dict[str, Any]:
-    """The data of a compiled function's page."""
-    chosen = _chosen(function)
+def inspected(function: Function, *, compiled: bool = True) -> dict[str, Any]:
+    """The data of a compiled function's page.
+
+    Args:
+        function: what is shown.
+        compiled: make a kernel where there is none yet, and one with gradients; else only what is there is shown, and
+            without kernels the graph as it was written.
+    """
+    chosen = _chosen(function, compiled)
     counts = Counter(one.what for one in chosen)
     shared = _Shared()
     stations = []
@@ -89,9 +92,13 @@ def inspected(function: Function) -> dict[str, Any]:
         kinds = ", ".join(f"{n.name}: {n.type}" for n in one.variant.typed.inputs)
         title = TITLES[one.what] + (f" of ({kinds})" if counts[one.what] > 1 else "")
         stations += _stations(shared, one, title, kinds, _given(function, one))
+    if not chosen:
+        columns = _columns(shared, function.outputs, [(path, "forward") for path in _results(function)], {}, None)
+        note = "As written; the kernels are made when it is called."
+        stations.append({"title": "value, before", "note": note, "kernels": [], **columns})
     count = len(function.outputs)
     return {
-        "title": f"{', '.join(function.signature.names) or 'no inputs'} → {count} output{'' if count == 1 else 's'}",
+        "title": f"{', '.join(function.signature.names) or 'no inputs'} → {count_of(count, 'output')}",
         "formula": "\n".join(format_expr(o) for o in function.outputs[:20]),
         "about": [
             *([n.name, str(n.type)] for n in function.inputs),
@@ -105,23 +112,21 @@ def inspected(function: Function) -> dict[str, Any]:
     }
 
 
-def _chosen(function: Function) -> list[_Shown]:
-    """The kernels compiled so far, and one with gradients, for arguments of the same types, where there is none."""
-    function.variants()  # makes one if there is none
+def _chosen(function: Function, compiled: bool) -> list[_Shown]:
+    """The kernels compiled so far; and one with gradients, for arguments of the same types, where there is none."""
+    if compiled:
+        function.variants()  # makes one if there is none
     found = [
         (way.what, names, kinds, variant)
         for (way, names), kernels in list(function.dispatch.kernels.items())
         for kinds, variant in list(kernels.variants.items())
     ]
     shown = [_Shown(what, names, variant) for what, names, _, variant in found]
-    if all(what == VALUE for what, *_ in found):
+    if compiled and all(what == VALUE for what, *_ in found):
         kinds = found[-1][2]
         wanted = {n.name for n in (function.inputs if function.wrt is None else function.wrt)}
-        names = tuple(
-            n.name or ""
-            for n, k in zip(function.inputs, kinds, strict=True)
-            if n.name in wanted and k.dtype.kind == "f"
-        )
+        floating = [n.name or "" for n, kind in zip(function.inputs, kinds, strict=True) if kind.dtype.kind == "f"]
+        names = tuple(name for name in floating if name in wanted)
         try:
             variant = function.dispatch.kernels_for(Way(BOTH, False), names).variant(kinds)
         except SymgraphError:
@@ -130,30 +135,26 @@ def _chosen(function: Function) -> list[_Shown]:
     return shown[-MOST:]
 
 
+def _results(function: Function) -> list[str]:
+    return [f"result{path}" for path in paths(function.structure)]
+
+
 def _given(function: Function, shown: _Shown) -> list[tuple[str, str]]:
     """For each output what it is, and its part."""
-    values = [(path, "forward") for path in _paths(function.structure, "result")]
+    values = [(path, "forward") for path in _results(function)]
     gradients = [(f"gradient of {name}", "backward") for name in shown.names]
     return gradients if shown.what == GRAD else values + gradients
-
-
-def _paths(structure: Any, around: str) -> Iterator[str]:
-    if structure is LEAF:
-        yield around
-        return
-    for key, part in structure.items() if isinstance(structure, dict) else enumerate(structure):
-        yield from _paths(part, f"{around}[{key!r}]")
 
 
 def _stations(
     shared: _Shared, one: _Shown, title: str, kinds: str, given: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
-    variant = one.variant
+    variant, sizes = one.variant, _sizes(one.variant)
     count = sum(len(step.rewrites) for step in variant.steps)
-    kernels = _kernels(variant)
+    kernels = _kernels(variant, sizes)
     assumed = "" if variant.latest is not None else " It was not called yet: types and sizes are declared or assumed."
-    before = _columns(shared, variant, variant.steps[0].outputs, given, {})
-    after = _columns(shared, variant, variant.steps[-1].outputs, given, _kernel_of(variant))
+    before = _columns(shared, variant.steps[0].outputs, given, {}, sizes)
+    after = _columns(shared, variant.steps[-1].outputs, given, _kernel_of(variant), sizes)
     did = f"After {count_of(count, 'rewrite')}, in {count_of(len(kernels), 'kernel')}"
     return [
         {"title": f"{title}, before", "note": f"As written, for ({kinds}).{assumed}", "kernels": [], **before},
@@ -177,41 +178,33 @@ def _number(size: Size, sizes: Mapping[str, int] | None) -> int | str:
     return str(size) if sizes is None else dims.evaluate(size, sizes)
 
 
-def _kernels(variant: Variant) -> list[dict[str, Any]]:
-    """What is to be read of each step of a program."""
-    sizes, program = _sizes(variant), variant.program
+def _kernels(variant: Variant, sizes: Mapping[str, int] | None) -> list[dict[str, Any]]:
+    """What is to be read of each step of a program; `weight` is how long it should take, where sizes are known."""
+    program = variant.program
     texts = emit_python.write_steps(program, variant.sizes)
     made = []
     for k, (step, cost, text) in enumerate(zip(program.steps, account(program).steps, texts, strict=True)):
-        moved, flops = _number(cost.moved, sizes), _number(cost.flops, sizes)
-        weight = max(moved / BYTES_PER_FLOP, flops) if isinstance(moved, int) and isinstance(flops, int) else None
+        weight = _number(picoseconds(step), sizes)
+        nodes = len(dict.fromkeys(computed(step)))
         made.append(
             {
                 "title": f"kernel {k + 1}",
-                "note": _what(step),
+                "note": title_of(step) + (f", {count_of(nodes, 'node')}" if nodes > 1 else ""),
                 "code": text,
-                "bytes": moved,
-                "flops": flops,
-                "weight": weight,
+                "bytes": _number(cost.moved, sizes),
+                "flops": _number(cost.flops, sizes),
+                "weight": weight if isinstance(weight, int) else None,
                 "seconds": None,
             }
         )
     return made
 
 
-def _what(step: Step) -> str:
-    if isinstance(step, Product):
-        return f"matrix product ({step.rows}, {step.inner}) @ ({step.inner}, {step.columns})"
-    nodes = count_of(len({s.node for s in walk(step.items) if isinstance(s, Note)}), "node")
-    return f"{nodes}, no loops" if step.size is None else f"{nodes}, loops over {step.size} rows"
-
-
 def _kernel_of(variant: Variant) -> dict[Expr, list[int]]:
     """The numbers of the steps that compute a node."""
     found: dict[Expr, list[int]] = {}
     for k, step in enumerate(variant.program.steps):
-        nodes = [step.node] if isinstance(step, Product) else [s.node for s in walk(step.items) if isinstance(s, Note)]
-        for node in dict.fromkeys(nodes):
+        for node in dict.fromkeys(computed(step)):
             found.setdefault(node, []).append(k)
     return found
 
@@ -221,10 +214,10 @@ def _kernel_of(variant: Variant) -> dict[Expr, list[int]]:
 
 def _columns(
     shared: _Shared,
-    variant: Variant,
     outputs: Sequence[Expr],
     given: Sequence[tuple[str, str]],
     kernel_of: Mapping[Expr, list[int]],
+    sizes: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     """A graph by columns."""
     parts: dict[str, list[Expr]] = {"forward": [], "backward": []}
@@ -234,15 +227,14 @@ def _columns(
     nodes = sorted((n for n in places if isinstance(n, Expr)), key=lambda n: places[n][0])
     for node, shown in zip(nodes, view.nodes, strict=True):
         shown.kernel = kernel_of[node][0] if node in kernel_of else None
-    view.kernels = [Kernel(_what(step)) for step in variant.program.steps] if kernel_of else []
-    sizes = _sizes(variant)
+    view.kernels = [Kernel("")] * (1 + max((k for numbers in kernel_of.values() for k in numbers), default=-1))
     made: dict[str, Any] = {
         "label": [n.label for n in view.nodes],
         "text": [short_form(n) for n in nodes],
         "type": [shared.types.number(n.results[0].type) for n in view.nodes],
         "shape": [n.results[0].shape for n in view.nodes],
         "dtype": [n.results[0].dtype for n in view.nodes],
-        "bytes": [_number(_bytes(n), sizes) for n in nodes],
+        "bytes": [_bytes(n, sizes) for n in nodes],
         "role": [ROLES.index(n.role) for n in view.nodes],
         "inline": [int(n.op is ar.constant and n.type.shape == ()) for n in nodes],
         "args": [[places[a][0] for a in n.args] for n in nodes],
@@ -261,6 +253,7 @@ def _columns(
     return made
 
 
-def _bytes(node: Expr) -> Size:
-    assert node.type.dtype is not None
-    return dims.product(shape_of(node)) * node.type.dtype.itemsize
+def _bytes(node: Expr, sizes: Mapping[str, int] | None) -> int | str | None:
+    """How much memory a value would take."""
+    shape, dtype = node.type.shape, node.type.dtype
+    return None if dtype is None or isinstance(shape, Opaque) else _number(dims.product(shape) * dtype.itemsize, sizes)
