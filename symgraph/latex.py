@@ -101,7 +101,7 @@ def _latex_name(name: str) -> str:
 
 
 def _latex_word(word: str) -> str:
-    if len(word) == 1:
+    if len(word) == 1 and word != "_":
         return word
     if word in GREEK and word.isascii():
         return rf"\{word.rstrip('_')}"

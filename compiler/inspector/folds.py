@@ -43,10 +43,11 @@ class _Groups:
     def level(self, small: View) -> _Groups:
         """A group inside the present ones for each node of a collapsed view that stands for several."""
         for node in small.nodes:
-            if len(node.members) > 1:
-                title, _, rest = node.label.partition("\n")
+            title, _, rest = node.label.partition("\n")
+            around = self.of[node.members[0]]
+            if len(node.members) > 1 and (around < 0 or self.title[around] != title):
                 part = ", backward" if node.role == "backward" else ""
-                group = self.add(title, rest or _count(len(node.members)) + part, self.of[node.members[0]])
+                group = self.add(title, rest or _count(len(node.members)) + part, around)
                 self.put(group, node.members)
         return self
 

@@ -452,7 +452,8 @@ const KEYS = [
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("keys").open) return;
-  const typing = event.target.matches("select, input");
+  const inSelect = event.target.matches("select") && !["/", "?", "Escape", "[", "]"].includes(event.key); // it takes letters
+  const typing = inSelect || event.target.matches("input");
   const onButton = event.target.matches("button, tr") && (event.key === "Enter" || event.key === " ");
   if (typing || onButton) return;
   for (const [keys, , act] of KEYS) {
@@ -481,12 +482,11 @@ const first = data.stations[0];
 if (first.label.length > 150 && first.groups.repetition) state.fold = "repetition";
 enter(0);
 
-// For scripts that drive the page: where a node is on the screen, and what is shown.
+// For scripts that drive the page: where a box is on the screen, and what is shown.
 window.inspector = {
   state,
-  find: (text) => graph.text.findIndex((one, node) => one === text && view.itemOf[node] >= 0),
-  place(node) {
-    const [x, y] = picture.toScreen(view.itemOf[node]);
+  place(title) {
+    const [x, y] = picture.toScreen(view.items.findIndex((item) => item.title === title));
     const { left, top } = byId("canvas").getBoundingClientRect();
     return [x + left, y + top];
   },
