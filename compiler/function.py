@@ -267,8 +267,8 @@ class Function:
     def inspect(self, path: str | os.PathLike[str]) -> Path:
         """Write a page that shows the graphs and kernels of this function, for a browser; it needs no network.
 
-        It shows the kernels compiled so far, for the types of the calls; where none has gradients, one that has is
-        compiled for it.
+        It shows the kernels compiled so far, for the types of the calls, with their times where they were measured;
+        where none has gradients, one that has is compiled for it.
 
         Args:
             path: the file, such as "graph.html".

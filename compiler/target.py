@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from compiler.function import Function, compile as compile_
 from symgraph.errors import ArgumentError
 from symgraph.expr import Expr
@@ -91,4 +93,7 @@ def _spec(text: str) -> tuple[str, Spec]:
     if sizes is not None:
         parts = [part.strip() for part in sizes.split(",") if part.strip()]
         shape = tuple(int(part) if part.isdigit() else part for part in parts)
-    return found["name"], Spec(shape, found["dtype"])
+    try:
+        return found["name"], Spec(shape, np.dtype(found["dtype"]))
+    except TypeError:
+        raise ArgumentError(f"in {text!r:.80}: there is no dtype {found['dtype']!r:.40}") from None

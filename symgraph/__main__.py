@@ -73,7 +73,8 @@ def _dot(args: argparse.Namespace) -> None:
 def _explain(args: argparse.Namespace) -> None:
     from compiler.target import function_of
 
-    print(function_of(args.target, args.declare).explain(*args.topic))
+    function = function_of(args.target, args.declare)
+    print("\n".join(map(function.explain, args.topic)) if args.topic else function.explain())
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -122,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor",
         help="what was found on this machine, and whether it works",
-        description="Versions, processor, threads, cache, renderers; and each part is tried: exits with 1 if one fails.",
+        description="Versions, processor, threads, cache, renderers. Each part is tried; exits with 1 if one fails.",
     )
     doctor.set_defaults(run=_doctor)
 
@@ -167,7 +168,7 @@ def _add_looking(commands: Any) -> None:
     dot.add_argument("--collapse", action="append", metavar="BY", help="repeat, scope, line or kernel; may be repeated")
     dot.add_argument("--verbose", action="store_true", help="more on each label")
     explain = command("explain", _explain, "tell what the compiler did")
-    explain.add_argument("topic", nargs="*", metavar="TOPIC", help="such as passes or schedule")
+    explain.add_argument("--topic", action="append", default=[], help="such as passes or schedule; may be repeated")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

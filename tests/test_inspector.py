@@ -75,6 +75,15 @@ def test_what_is_computed_has_a_kernel_whose_code_is_shown() -> None:
     assert all(isinstance(k["bytes"], int) and isinstance(k["weight"], int) for k in after["kernels"])
 
 
+def test_measured_times_are_shown() -> None:
+    f = network()
+    f(x=np.ones((4, 3)), w=np.ones((3, 2)))
+    ((_, variant),) = f.variants()
+    assert all(k["seconds"] is None for k in inspected(f)["stations"][1]["kernels"])
+    variant.measured = [1e-6 * k for k in range(len(variant.program.steps))], {"n": 4}
+    assert [k["seconds"] for k in inspected(f)["stations"][1]["kernels"]] == variant.measured[0]
+
+
 def test_sizes_that_are_not_known_are_formulas() -> None:
     before = inspected(network())["stations"][0]
     assert before["bytes"][before["label"].index("Tanh")] == "16*n"

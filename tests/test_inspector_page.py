@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from benchmarks.inspector import large
 from compiler.inspector.data import inspected
 from compiler.inspector.page import page
 from tests.browser import complaints, open_browser, requests, show
@@ -277,7 +278,7 @@ def test_a_phone_shows_all_of_it(browser: Any, files: dict[str, Path]) -> None:
     assert phone.run("return document.documentElement.scrollWidth") <= 390
     for name in ("search", "station", "fold", "colour", "steps", "canvas", "details"):
         box = phone.element(name).rect
-        assert box["width"] > 40 and 0 <= box["x"] and box["x"] + box["width"] <= 390, name
+        assert box["width"] > 40 and box["x"] >= 0 and box["x"] + box["width"] <= 390, name
     phone.press("/", "tanh", "\ue007")
     phone.settle()
     x, y = phone.run("return inspector.place('tanh(∙)')")
@@ -317,23 +318,3 @@ def test_ten_thousand_nodes_are_shown(browser: Any, tmp_path: Path) -> None:
     assert opened.state["node"] == 9999
     opened.press("0", "-", "-", "+")
     assert opened.quiet()
-
-
-def large(count: int) -> dict[str, Any]:
-    """Data of a page with a graph of this many nodes, each of which has two arguments."""
-    rng = np.random.default_rng(0)
-    args: list[list[int]] = [[], []]
-    for node in range(2, count):
-        first, second = rng.choice(min(node, 60), 2, replace=False)
-        args.append([int(node - 1 - first), int(node - 1 - second)])
-    names = [f"n{k}" for k in range(count)]
-    station = {
-        "title": "large", "note": "", "kernels": [], "label": names, "text": names, "type": [0] * count,
-        "shape": [""] * count, "dtype": [""] * count, "bytes": [None] * count, "inline": [0] * count, "args": args,
-        "role": [0, 0, *[2] * (count - 2)], "places": [[]] * count, "scope": [[]] * count, "kernel": [[]] * count,
-        "outputs": [count - 1], "gives": {}, "bodies": {}, "groups": {},
-    }  # fmt: skip
-    return {
-        "title": "large", "formula": "", "about": [], "roles": ["input", "constant", "forward", "backward"],
-        "types": [""], "places": [], "stations": [station],
-    }  # fmt: skip

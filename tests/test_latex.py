@@ -26,7 +26,7 @@ A = sg.placeholder("A", ("n", 3), "float64")
         (-(x * y), "−x·y", r"-x \cdot y"),
         ((-x) * y, "(−x)·y", r"\left(-x\right) \cdot y"),
         (x * -3, "x·(−3)", r"x \cdot \left(-3\right)"),
-        (-(-x), "−(−x)", r"-\left(-x\right)"),
+        (-sg.negative(x), "−(−x)", r"-\left(-x\right)"),
         ((-x) ** 2, "(−x)²", r"{\left(-x\right)}^{2}"),
         (-(x**2), "−x²", "-{x}^{2}"),
         (x**10, "x¹⁰", "{x}^{10}"),
@@ -45,7 +45,11 @@ A = sg.placeholder("A", ("n", 3), "float64")
         (np.sum(A), "∑ A", r"\sum A"),
         (A.T, "Aᵀ", r"{A}^{\top}"),
         (A[0], "A[0,:]", r"{A}_{[0,:]}"),
-        (sg.where(x > 0, x, 0), "x if x > 0 else 0", r"\begin{cases} x & \text{if } x > 0 \\ 0 & \text{otherwise} \end{cases}"),
+        (
+            sg.where(x > 0, x, 0),
+            "x if x > 0 else 0",
+            r"\begin{cases} x & \text{if } x > 0 \\ 0 & \text{otherwise} \end{cases}",
+        ),
         (sg.fma(x, y, 1), "x·y + 1", r"x \cdot y + 1"),
     ],
 )  # fmt: skip
@@ -96,7 +100,9 @@ def balanced(text: str) -> bool:
     return depth == 0 and len(re.findall(r"\\left\b", text)) == len(re.findall(r"\\right\b", text))
 
 
-@pytest.mark.parametrize("row", [row for row in REGISTRY.values() if row.kind == "elementwise"], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in REGISTRY.values() if row.kind == "elementwise"], ids=lambda row: row.name
+)
 def test_every_elementwise_operation_can_be_written(row: Any) -> None:
     params = {"pow": {"exponent": 3}, "cast": {"dtype": "<f4"}}.get(row.name, {})
     integers = row.name.startswith(("bitwise", "left", "right", "invert"))

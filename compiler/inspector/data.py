@@ -179,9 +179,11 @@ def _number(size: Size, sizes: Mapping[str, int] | None) -> int | str:
 
 
 def _kernels(variant: Variant, sizes: Mapping[str, int] | None) -> list[dict[str, Any]]:
-    """What is to be read of each step of a program; `weight` is how long it should take, where sizes are known."""
+    """What is to be read of each step of a program; `weight` is how long it should take, where sizes are known,
+    `seconds` what it took, where it was measured."""
     program = variant.program
     texts = emit_python.write_steps(program, variant.sizes)
+    seconds = [None] * len(texts) if variant.measured is None else variant.measured[0]
     made = []
     for k, (step, cost, text) in enumerate(zip(program.steps, account(program).steps, texts, strict=True)):
         weight = _number(picoseconds(step), sizes)
@@ -194,7 +196,7 @@ def _kernels(variant: Variant, sizes: Mapping[str, int] | None) -> list[dict[str
                 "bytes": _number(cost.moved, sizes),
                 "flops": _number(cost.flops, sizes),
                 "weight": weight if isinstance(weight, int) else None,
-                "seconds": None,
+                "seconds": seconds[k],
             }
         )
     return made
