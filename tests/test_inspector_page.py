@@ -308,6 +308,31 @@ def test_hostile_texts_are_shown_as_texts(browser: Any, tmp_path: Path) -> None:
     assert opened.quiet()
 
 
+def test_the_policy_forbids_requests_and_foreign_scripts(browser: Any, files: dict[str, Path]) -> None:
+    opened = Page(browser, files["net"])
+    refused = "const done = arguments[0]; fetch('http://localhost:9/').then(() => done('sent'), () => done('refused'))"
+    assert browser.execute_async_script(refused) == "refused"
+    opened.run(
+        "const made = document.createElement('script'); made.textContent = 'window.hacked = 1'; "
+        "document.body.append(made); document.body.append(Object.assign(new Image(), {src: 'http://localhost:9/x.png'}))"
+    )
+    assert opened.run("return typeof window.hacked") == "undefined"
+    assert sum("Content Security Policy" in text for text in complaints(browser)) >= 3
+
+
+def test_two_fingers_zoom(browser: Any, files: dict[str, Path]) -> None:
+    phone = Page(browser, files["net"], width=390, height=780)
+    canvas, before = phone.element("canvas").rect, phone.run("return inspector.camera")
+    x, y = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80)):
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    assert phone.run("return inspector.camera")["zoom"] == pytest.approx(2 * before["zoom"], rel=0.1)
+
+
 def test_ten_thousand_nodes_are_shown(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "large.html"
     path.write_text(page(large(10_000)), encoding="utf-8")

@@ -205,7 +205,7 @@ class Picture {
     const sight = this.sight(2 * this.width, 2 * this.height);
     const still = new OffscreenCanvas(Math.max(1, 2 * this.width), Math.max(1, 2 * this.height));
     this.paintScene(still.getContext("2d"), 1, sight);
-    this.still = { canvas: still, sight, zoom: this.camera.zoom };
+    this.still = { image: still.transferToImageBitmap(), sight, zoom: this.camera.zoom };
   }
 
   /** Many boxes take longer than a frame: while the camera moves, the last still picture is moved. Whether it fits. */
@@ -218,7 +218,7 @@ class Picture {
     pen.fillStyle = this.pens.back;
     pen.fillRect(0, 0, canvas.width, canvas.height);
     const { left, right, top, bottom } = still.sight;
-    pen.drawImage(still.canvas, (left - sight.left) * zoom, (top - sight.top) * zoom, (right - left) * zoom, (bottom - top) * zoom);
+    pen.drawImage(still.image, (left - sight.left) * zoom, (top - sight.top) * zoom, (right - left) * zoom, (bottom - top) * zoom);
     return left <= sight.right && right >= sight.left && top <= sight.bottom && bottom >= sight.top;
   }
 

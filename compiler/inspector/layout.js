@@ -60,6 +60,20 @@ function layers(count, order, low, high) {
     filled[at] = (filled[at] || 0) + 1;
     if (filled[at] >= most) next[at] = at + 1;
   }
+  // Down again to its first user with all that has no more arguments than users: edges from few to many get longer then,
+  // and those that are alone get short.
+  for (let k = count - 1; k >= 0; k--) {
+    const box = order[k];
+    if (!into[box].length || !outOf[box].length || into[box].length > outOf[box].length) continue;
+    let at = Infinity;
+    for (const edge of outOf[box]) at = Math.min(at, layer[high[edge]] - 1);
+    const from = layer[box];
+    for (let tries = 0; tries < 20 && at > from && filled[at] >= most; tries++) at--;
+    if (at <= from || filled[at] >= most) continue;
+    filled[from]--;
+    filled[at] = (filled[at] || 0) + 1;
+    layer[box] = at;
+  }
   // What depends on nothing stands right above its first user; the layers above the first one are counted down.
   const above = new Map();
   let top = 0;
