@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from symgraph import dims
 from symgraph.dims import Size
 from symgraph.expr import Expr
 from symgraph.frames import beside
-from symgraph.pictures import write
+from symgraph.pictures import wants_saved, write
 from symgraph.tree import LEAF
 from symgraph.view import Kernel, Output, View, numbered
 
@@ -30,24 +30,29 @@ def optimised(variant: Variant) -> tuple[Expr, ...]:
     return variant.steps[-2].outputs
 
 
-def view(function: Function, stage: str) -> View:
+def view(function: Function, stage: str, saved: bool = False) -> View:
     """What a picture of one stage shows; see :meth:`compiler.function.Function.to_dot`.
+
+    Args:
+        function: the compiled function.
+        stage: one of `STAGES`.
+        saved: find out what each operation's gradient needs.
 
     Raises:
         ValueError: there is no stage of that name.
     """
     if stage == "before":
-        return _before(function)
+        return _before(function, saved)
     if stage in ("after", "sides"):
         variants = function.variants()
-        after = _after(function, *next((v for v in variants if v[0] == VALUE), variants[0]))
+        after = _after(function, *next((v for v in variants if v[0] == VALUE), variants[0]), saved)
         return (
             after
             if stage == "after"
-            else beside([("before optimisation", _before(function)), ("after optimisation", after)])
+            else beside([("before optimisation", _before(function, saved)), ("after optimisation", after)])
         )
     if stage in ("backward", "joint"):
-        joint = _after(function, BOTH, function.variant_with_grad())
+        joint = _after(function, BOTH, function.variant_with_grad(), saved)
         return joint if stage == "joint" else _needed(joint, joint.outputs[len(function.outputs) :])
     raise ValueError(f"there is no stage {stage!r:.80}; the stages are {', '.join(STAGES)}")
 
@@ -56,19 +61,19 @@ def to_dot(function: Function, stage: str, verbose: bool, preset: str, **options
     """DOT text of one stage; see :meth:`compiler.function.Function.to_dot`."""
     if stage == "joint" and preset == "dezero":
         options = {"frame": "role", **options}
-    return write(view(function, stage), preset, verbose, **options)
+    return write(view(function, stage, wants_saved(preset, options)), preset, verbose, **options)
 
 
-def _before(function: Function) -> View:
-    found = numbered(function.outputs)[0]
+def _before(function: Function, saved: bool) -> View:
+    found = numbered(function.outputs, saved=saved)[0]
     return replace(found, outputs=_labelled(found.outputs, paths(function.structure)))
 
 
-def _after(function: Function, what: str, variant: Variant) -> View:
+def _after(function: Function, what: str, variant: Variant, saved: bool) -> View:
     outputs, labels = optimised(variant), paths(function.structure)
     count = 0 if what == GRAD else len(labels)
-    found, places = numbered(outputs[:count], outputs[count:])
-    found.kernels = _kernels(variant)
+    found, places = numbered(outputs[:count], outputs[count:], saved=saved)
+    found.kernels = _kernels(variant, sizes_of(function, variant))
     for number, step in enumerate(variant.program.steps):
         for node in computed(step):
             if node in places:
@@ -116,11 +121,16 @@ def computed(step: Step) -> Iterable[Expr]:
     return [step.node] if isinstance(step, Product) else (s.node for s in walk(step.items) if isinstance(s, Note))
 
 
-def _kernels(variant: Variant) -> list[Kernel]:
+def sizes_of(function: Function, variant: Variant) -> Mapping[str, int] | None:
+    """The sizes of the last call with arguments of these types, or those that no call can change."""
+    if all(isinstance(size, int) for n in variant.typed.inputs for size in shape_of(n)):
+        return {}
+    alike = (v for _, v in function.variants() if v.typed.inputs == variant.typed.inputs)
+    return next((v.latest for v in (variant, *alike) if v.latest is not None), None)
+
+
+def _kernels(variant: Variant, sizes: Mapping[str, int] | None) -> list[Kernel]:
     program = variant.program
-    sizes = variant.latest
-    if sizes is None and all(isinstance(size, int) for n in variant.typed.inputs for size in shape_of(n)):
-        sizes = {}
 
     def known(size: Size) -> int | None:
         return size if isinstance(size, int) else None if sizes is None else dims.evaluate(size, sizes)

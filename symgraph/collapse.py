@@ -71,7 +71,7 @@ def _line(view: View, node: Node, depth: int | None) -> Key | None:
         return None
     place = node.origins[0]
     text = place.text if len(place.text) <= 48 else place.text[:45] + "..."
-    return place[:2], f"{os.path.basename(place.file)}:{place.line}" + (f"\n{text}" if text else "")
+    return (place.file, place.line), f"{os.path.basename(place.file)}:{place.line}" + (f"\n{text}" if text else "")
 
 
 def _kernel(view: View, node: Node, depth: int | None) -> Key | None:
@@ -110,7 +110,7 @@ def _joined(view: View, by: str, depth: int | None) -> View:
             if len(found) == 1:
                 keys[node.id] = found.pop()
     members: dict[Hashable, list[int]] = {}
-    for node in view.nodes:
+    for node in sorted(view.nodes, key=lambda n: n.role == "constant" and keys[n.id] is not None):
         members.setdefault(keys[node.id] or node.id, []).append(node.id)
     return _assembled(view, by, members, keys)
 

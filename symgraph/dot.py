@@ -25,7 +25,9 @@ def quote(text: object) -> str:
             c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in shown
         )
     shown = shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{_ENTITY.sub("&amp;", shown)}"'
+    if "&" in shown:
+        shown = _ENTITY.sub("&amp;", shown)
+    return f'"{shown}"'
 
 
 def _attributes(attributes: Mapping[str, Any]) -> str:

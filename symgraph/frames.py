@@ -26,6 +26,8 @@ def framed(view: View, by: Sequence[str]) -> View:
     for one in by:
         if one not in FRAMES:
             raise ValueError(f"there are no frames by {one!r:.80}; write one of {', '.join(FRAMES)}")
+    if not by:
+        return view
     groups = list(view.groups)
     numbers: dict[tuple[int | None, Group], int] = {}
 

@@ -131,7 +131,7 @@ def _line_of(code: CodeType, offset: int, scope: str) -> Origin:
         if start <= offset < stop and at is not None:
             line = at
             break
-    return Origin(code.co_filename, line, scope)
+    return Origin(code.co_filename, line, scope=scope)
 
 
 class derived_from:  # noqa: N801  (reads as a verb where it is used: with derived_from(node.marks): ...)

@@ -9,11 +9,13 @@ from typing import Any
 
 from symgraph.collapse import collapse as collapsed
 from symgraph.frames import framed
+from symgraph.interning import collection_paused
 from symgraph.presets import PRESETS
 from symgraph.render import render
 from symgraph.view import Drawable, View, numbered
 
 
+@collection_paused()
 def write(
     view: View,
     preset: str = "dezero",
@@ -55,6 +57,11 @@ def write(
     return str(look(collapsed(view, collapse, depth), verbose=verbose, **options))
 
 
+def wants_saved(preset: str, options: Mapping[str, Any]) -> bool:
+    """Whether a picture shows what gradients need, which takes time to find out."""
+    return preset == "torchviz" and bool(options.get("show_saved") or options.get("show_attrs"))
+
+
 def get_dot_graph(
     output: Drawable | Sequence[Drawable],
     verbose: bool = False,
@@ -72,8 +79,8 @@ def get_dot_graph(
             operation, with frames, shapes and dtypes on the edges.
         params: names for values; in the preset "torchviz" only these need gradients.
         options: ``collapse="repeat"``, ``"scope"``, ``"line"`` or several of them draw less
-            (:func:`symgraph.collapse.collapse`), with ``depth=`` for scopes; ``frame="scope"`` frames scopes; what
-            presets have of their own is told in :mod:`symgraph.presets`.
+            (:func:`symgraph.collapse.collapse`), with ``depth=`` for scopes; ``frame="scope"`` frames scopes. The
+            preset "symgraph" has ``rankdir="LR"`` and, for compiled functions, `heat`.
 
     Raises:
         TypeError: `output` is neither a Variable nor a symbol, or there is no such option.
@@ -94,9 +101,8 @@ def get_dot_graph(
     3 -> 4
     }
     """
-    saved = bool(preset == "torchviz" and (options.get("show_saved") or options.get("show_attrs")))
     outputs: Sequence[Drawable] = output if isinstance(output, list | tuple) else [output]  # type: ignore[list-item]
-    view, places = numbered(outputs, saved=saved)
+    view, places = numbered(outputs, saved=wants_saved(preset, options))
     if params is not None:
         _name(view, places, params, only=preset == "torchviz")
     return write(view, preset, verbose, **options)

@@ -344,11 +344,12 @@ def _data(array: Any) -> str:
 
 
 def _result_of(value: Drawable) -> Result:
-    if isinstance(value, Variable):
-        if value.data is None:
-            return Result(_name(value))
-        return Result(_name(value), str(value.shape), value.dtype.name, value.size, value.data.nbytes)
-    found = _result_of_type(value.type)
+    if isinstance(value, Expr):
+        found = _result_of_type(value.type)
+    elif value.data is None:
+        found = Result()
+    else:
+        found = _result_of_type(ArrayType(value.dtype, value.shape))
     return found if value.name is None else replace(found, name=value.name)
 
 

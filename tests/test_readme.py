@@ -52,6 +52,15 @@ def test_blocks_run_in_order_and_give_what_they_claim() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("page", ["docs/pictures.md", "docs/inspector.md"])
+def test_other_pages_give_what_they_claim(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where they write files
+    namespace: dict[str, Any] = {}
+    text = (ROOT / page).read_text(encoding="utf-8")
+    wrong = [fault for start, code in blocks("python", text) for fault in run(code, start, namespace)]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_the_check_sees_a_wrong_claim() -> None:
     assert run("x = 1\nx + 1  # -> 2\nx + 1  # -> 3", 10, {}) == ["README.md:12: x + 1 -> 2, not 3"]
     with pytest.raises(ZeroDivisionError):
@@ -76,7 +85,9 @@ def test_the_two_commands_are_those_of_ci() -> None:
     assert any(line.startswith(demo[-1]) for line in ci)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/pictures.md"]
+)
 def test_links_lead_to_files(page: str) -> None:
     path = ROOT / page
     targets = re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8"))

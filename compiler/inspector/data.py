@@ -17,8 +17,7 @@ from compiler.account import account
 from compiler.dispatch import BOTH, GRAD, VALUE, Way
 from compiler.explain import count_of
 from compiler.inspector.folds import groups
-from compiler.layout import shape_of
-from compiler.pictures import computed, paths, title_of
+from compiler.pictures import computed, paths, sizes_of, title_of
 from compiler.program import picoseconds
 from compiler.threads import get_num_threads
 from symgraph import dims
@@ -91,7 +90,7 @@ def inspected(function: Function, *, compiled: bool = True) -> dict[str, Any]:
     for one in chosen:
         kinds = ", ".join(f"{n.name}: {n.type}" for n in one.variant.typed.inputs)
         title = TITLES[one.what] + (f" of ({kinds})" if counts[one.what] > 1 else "")
-        stations += _stations(shared, one, title, kinds, _given(function, one))
+        stations += _stations(shared, one, title, kinds, _given(function, one), sizes_of(function, one.variant))
     if not chosen:
         columns = _columns(shared, function.outputs, [(path, "forward") for path in _results(function)], {}, None)
         note = "As written; the kernels are made when it is called."
@@ -147,12 +146,17 @@ def _given(function: Function, shown: _Shown) -> list[tuple[str, str]]:
 
 
 def _stations(
-    shared: _Shared, one: _Shown, title: str, kinds: str, given: Sequence[tuple[str, str]]
+    shared: _Shared,
+    one: _Shown,
+    title: str,
+    kinds: str,
+    given: Sequence[tuple[str, str]],
+    sizes: Mapping[str, int] | None,
 ) -> list[dict[str, Any]]:
-    variant, sizes = one.variant, _sizes(one.variant)
+    variant = one.variant
     count = sum(len(step.rewrites) for step in variant.steps)
     kernels = _kernels(variant, sizes)
-    assumed = "" if variant.latest is not None else " It was not called yet: types and sizes are declared or assumed."
+    assumed = "" if sizes is not None else " It was not called yet: types are those declared, or assumed."
     before = _columns(shared, variant.steps[0].outputs, given, {}, sizes)
     after = _columns(shared, variant.steps[-1].outputs, given, _kernel_of(variant), sizes)
     did = f"After {count_of(count, 'rewrite')}, in {count_of(len(kernels), 'kernel')}"
@@ -163,12 +167,6 @@ def _stations(
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
-
-
-def _sizes(variant: Variant) -> Mapping[str, int] | None:
-    """The sizes of the last call; none are needed where all are declared."""
-    fixed = all(isinstance(size, int) for n in variant.typed.inputs for size in shape_of(n))
-    return {} if fixed else variant.latest
 
 
 def _number(size: Size, sizes: Mapping[str, int] | None) -> int | str:

@@ -25,11 +25,13 @@ FRAMES = {
 HEAT = ("#ffffff", "#fff3d6", "#ffe0a3", "#ffc56b", "#ffa860", "#f78b5c")
 """From cold to hot, in equal steps of the time that the hottest takes."""
 
+DIRECTIONS = ("TB", "LR", "BT", "RL")
+
 SHORT = 14
 """Characters of a constant that is written into the operation that uses it."""
 
 
-def own(view: View, *, verbose: bool = False, heat: str | Sequence[float] | None = None) -> Dot:
+def own(view: View, *, verbose: bool = False, heat: str | Sequence[float] | None = None, rankdir: str = "TB") -> Dot:
     """A box per operation: the forward part blue, the backward part orange, inputs green, results with a bold line.
 
     Numbers are written into the operations that use them. Edges show shape and dtype, of which what all have in common
@@ -39,10 +41,13 @@ def own(view: View, *, verbose: bool = False, heat: str | Sequence[float] | None
         view: what is drawn.
         verbose: boxes also show the lines that wrote them.
         heat: colour kernels by their share of the time: "cost", which is estimated, or seconds per kernel.
+        rankdir: where arrows lead: "TB" (down), "LR" (right), "BT" or "RL".
 
     Raises:
-        ValueError: `heat` is something else, or there are no kernels, or their sizes are not known.
+        ValueError: `heat` or `rankdir` is something else, or there are no kernels, or their sizes are not known.
     """
+    if rankdir not in DIRECTIONS:
+        raise ValueError(f"rankdir must be one of {', '.join(DIRECTIONS)}, got {rankdir!r:.80}")
     dot = Dot(
         {"style": "rounded,filled", "shape": "box", "fontname": "Helvetica", "fontsize": 11, "fontcolor": INK}
         | {"height": 0.3, "margin": "0.12,0.05"},
@@ -50,6 +55,7 @@ def own(view: View, *, verbose: bool = False, heat: str | Sequence[float] | None
         fontname="Helvetica",
         fontsize=10,
         fontcolor=PALE,
+        rankdir=rankdir,
         nodesep=0.3,
         ranksep=0.35,
         labelloc="b",
@@ -209,6 +215,6 @@ def _detail(node: Node, numbers: Mapping[int, str], count: int) -> str:
         return ""
     args = [numbers.get(k, "·") for k in range(count)]
     if node.symbol:
-        return node.symbol.format(*args, **params)
+        return node.symbol.format(*args, **node.params)
     shown = args if numbers else []
     return ", ".join([*shown, *(f"{key}={value}" for key, value in params.items())])

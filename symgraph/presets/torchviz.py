@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from symgraph.dot import Dot
-from symgraph.presets.common import carried, clusters, frame_of, plain_frames, times
+from symgraph.presets.common import body_frame, carried, clusters, frame_of, plain_frames, times
 from symgraph.view import Edge, View
 
 LEAF, GIVEN, SAVED = ({"fillcolor": color} for color in ("lightblue", "darkolivegreen1", "orange"))
@@ -24,27 +23,30 @@ def torchviz(view: View, *, verbose: bool = False, show_attrs: bool = False, sho
          "height": 0.2},
         ranksep=0.2,
     )  # fmt: skip
-    frames = clusters(dot, view, None, plain_frames(view))
+    _torchviz(dot, view, verbose, show_attrs, show_saved, None)
+    return dot
+
+
+def _torchviz(dot: Dot, view: View, verbose: bool, show_attrs: bool, show_saved: bool, parent: int | None) -> None:
+    frames = clusters(dot, view, parent, plain_frames(view))
     arguments = view.arguments()
     leads = _differentiable(view, arguments)
     functions: dict[int, int] = {}
     values: dict[tuple[int, int], int] = {}
 
-    def value(node: int, port: int, look: dict[str, str], **edge: Any) -> int:
+    def value(node: int, port: int, look: dict[str, str]) -> int:
         """A value's box, drawn once."""
         if (node, port) not in values:
             made, result = view.nodes[node], view.nodes[node].results[port]
             name = (made.label if made.leaf else result.name) + times(made)
             shown = "\n".join(part for part in (name, result.type if verbose else result.shape) if part)
-            values[node, port] = dot.node(shown, frame_of(view, frames, made, None), **look)
-            if edge and node in functions:
-                dot.edge(functions[node], values[node, port], **edge)
+            values[node, port] = dot.node(shown, frame_of(view, frames, made, parent), **look)
         return values[node, port]
 
     for node in view.nodes:
         if node.id not in leads:
             continue
-        frame = frame_of(view, frames, node, None)
+        frame = frame_of(view, frames, node, parent)
         if node.leaf:
             blue = value(node.id, 0, LEAF)
             functions[node.id] = dot.node("AccumulateGrad", frame)
@@ -57,6 +59,7 @@ def torchviz(view: View, *, verbose: bool = False, show_attrs: bool = False, sho
             lines += [f"argument {e.position}: saved {view.nodes[e.tail].results[e.port].type}" for e in saved]
             lines += [f"result: saved {node.results[0].type}"] if -1 in node.saved else []
             label = "\n".join([label, "-" * max(map(len, [label, *lines])), *lines]) if lines else label
+        frame = body_frame(dot, node, frame, {}, lambda v, k: _torchviz(dot, v, verbose, show_attrs, show_saved, k))
         functions[node.id] = dot.node(label, frame)
     for output in view.outputs:
         if output.node in leads and not view.nodes[output.node].leaf:
@@ -73,7 +76,6 @@ def torchviz(view: View, *, verbose: bool = False, show_attrs: bool = False, sho
             needed |= {(node.id, 0)} if -1 in node.saved else set()
             for tail, port in sorted(needed):
                 dot.edge(value(tail, port, SAVED), functions[node.id], dir="none")
-    return dot
 
 
 def _differentiable(view: View, arguments: Sequence[Sequence[Edge]]) -> set[int]:
