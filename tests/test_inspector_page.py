@@ -333,6 +333,22 @@ def test_two_fingers_zoom(browser: Any, files: dict[str, Path]) -> None:
     assert phone.run("return inspector.camera")["zoom"] == pytest.approx(2 * before["zoom"], rel=0.1)
 
 
+def test_a_graph_inside_a_node_opens_and_leads_back(browser: Any, tmp_path: Path) -> None:
+    data = large(10)
+    (inner,) = large(6)["stations"]
+    data["stations"][0]["bodies"] = {9: [["body", 1]]}
+    data["stations"].append({**inner, "title": "body", "inner": True})
+    path = tmp_path / "nested.html"
+    path.write_text(page(data), encoding="utf-8")
+    opened = Page(browser, path)
+    assert len(browser.find_elements("css selector", "#station option")) == 1
+    opened.click("n9", times=2)
+    assert len(opened.titles) == 6
+    opened.element("crumbs").click()
+    assert len(opened.titles) == 10 and not opened.element("crumbs").is_displayed()
+    assert opened.quiet()
+
+
 def test_ten_thousand_nodes_are_shown(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "large.html"
     path.write_text(page(large(10_000)), encoding="utf-8")
