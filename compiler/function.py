@@ -257,9 +257,19 @@ class Function:
         return to_dot(self, stage, verbose, preset, **options)
 
     def plot(
-        self, path: str, stage: str = "before", verbose: bool = False, *, preset: str = "dezero", **options: Any
+        self,
+        path: str | os.PathLike[str],
+        stage: str = "before",
+        verbose: bool = False,
+        *,
+        preset: str = "dezero",
+        **options: Any,
     ) -> Any:
-        """Draw :meth:`to_dot` into a file; its extension picks the format."""
+        """Draw :meth:`to_dot` into a file; its extension picks the format: svg, png, pdf ...; "dot" for the text.
+
+        Raises:
+            RendererError: no program to draw it was found, or it failed or took too long.
+        """
         from symgraph.render import render
 
         return render(self.to_dot(stage, verbose, preset=preset, **options), path)

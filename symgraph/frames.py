@@ -43,8 +43,17 @@ def framed(view: View, by: Sequence[str]) -> View:
             number = numbers[key]
         return number
 
-    # What comes from outside stands outside, unless it was declared in a scope.
-    nodes = [n if n.leaf and not (any(n.scopes) and "scope" in by) else replace(n, group=inside(n)) for n in view.nodes]
+    # Inputs stand outside, unless they were declared in a scope; constants stand where they are used.
+    nodes = [
+        n if n.role == "constant" or (n.leaf and not (any(n.scopes) and "scope" in by)) else replace(n, group=inside(n))
+        for n in view.nodes
+    ]
+    users: dict[int, set[int | None]] = {}
+    for edge in view.edges:
+        users.setdefault(edge.tail, set()).add(nodes[edge.head].group)
+    for node in view.nodes:
+        if node.role == "constant" and len(around := users.get(node.id, set())) == 1:
+            nodes[node.id] = replace(node, group=around.pop())
     return replace(view, nodes=nodes, groups=groups)
 
 

@@ -9,14 +9,14 @@ before is where the loop starts. Blocks that hold runs are found once those are 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from symgraph.view import Edge, Group, Node, Output, View
 
 WORTH = 6
-"""How many nodes a fold must save."""
+"""How many nodes a fold must save; a node that stands for several counts as three."""
 
 PERIODS = 8
 """How many periods are tried at a place: the distances to the next operations of the same form."""
@@ -29,17 +29,21 @@ ROTATIONS = 64
 
 
 class Run(NamedTuple):
-    """Equal blocks of operations: `times` of them, of `period` each, from place `start` of the sequence on."""
+    """Equal blocks of operations: `times` of them, of `period` each, from place `start` of the sequence on.
+
+    `carried` is how many values go from a block to the next, `weight` how much of a picture a block takes.
+    """
 
     start: int
     period: int
     times: int
     carried: int
+    weight: int
 
     @property
-    def saved(self) -> int:
-        """How many nodes need not be drawn."""
-        return (self.times - 1) * self.period
+    def worth_it(self) -> bool:
+        """Whether enough is saved."""
+        return self.times > 1 and (self.times - 1) * self.weight >= WORTH
 
 
 def folded(view: View) -> View:
@@ -104,7 +108,7 @@ class _Sequence:
             if other == len(self.forms) or other - start > longest:
                 return None
             best = self._run(start, other - start)
-            if best.times > 1 and best.saved >= WORTH:
+            if best.worth_it:
                 break
         else:
             return None
@@ -130,7 +134,8 @@ class _Sequence:
             for edge in self.arguments[node]
             if start <= self.place.get(edge.tail, -1) < start + period
         }
-        return Run(start, period, times, len(carried))
+        weight = sum(3 if self.view.nodes[k].count > 1 else 1 for k in self.order[start : start + period])
+        return Run(start, period, times, len(carried), weight)
 
     def _alike(self, i: int, j: int, start: int, period: int) -> bool:
         """Whether operation j is operation i, one block later."""
@@ -161,10 +166,10 @@ class _Sequence:
         frame: list[int] = []  # of each run
         block: dict[int, tuple[int, int, int]] = {}  # run, place in the block, number of the block
         for number, run in enumerate(runs):
-            inside = {view.nodes[k].group for k in self.order[run.start : run.start + run.period]}
-            around = {_parent_of_repeats(groups, k) for k in inside}
+            every = self.order[run.start : run.start + run.period * run.times]
+            inside = dict.fromkeys(view.nodes[k].group for k in every)
             frame.append(len(groups))
-            groups.append(Group(f"×{run.times}", "repeat", around.pop() if len(around) == 1 else None))
+            groups.append(Group(f"×{run.times}", "repeat", _around(groups, inside)))
             for k in inside:
                 if k is not None and groups[k].kind == "repeat":
                     outer = _outermost(groups, k)
@@ -181,8 +186,9 @@ class _Sequence:
         for key, ids in members.items():
             made = _one_of([view.nodes[k] for k in ids], len(nodes))
             run_of = _run_of(key)
-            if run_of is not None and made.repeated > 1 and (made.group is None or groups[made.group].kind != "repeat"):
-                made.group = frame[run_of]
+            if len(ids) > 1 and (made.group is None or groups[made.group].kind != "repeat"):
+                inside = dict.fromkeys(view.nodes[k].group for k in ids)
+                made.group = _around(groups, inside) if run_of is None else frame[run_of]
             nodes.append(made)
         edges: dict[tuple[int, int, int, int, bool], Edge] = {}
         for edge in view.edges:
@@ -196,10 +202,11 @@ class _Sequence:
                 edges[tail, head, edge.position, edge.port, carried] = made_edge
             else:
                 known.count += edge.count
-        outputs = {(o.label, place[classes[o.node]], o.port): None for o in view.outputs}
-        return replace(
-            view, nodes=nodes, edges=list(edges.values()), groups=groups, outputs=[Output(*o) for o in outputs]
-        )
+        given: dict[tuple[int, int], list[str]] = {}
+        for output in view.outputs:
+            given.setdefault((place[classes[output.node]], output.port), []).append(output.label)
+        outputs = [Output(_span(texts), *where) for where, texts in given.items()]
+        return replace(view, nodes=nodes, edges=list(edges.values()), groups=groups, outputs=outputs)
 
     def _leaves(self, classes: list[Hashable], block: dict[int, tuple[int, int, int]]) -> None:
         """Values from outside that different blocks take at the same place belong together."""
@@ -262,11 +269,18 @@ def _outermost(groups: Sequence[Group], number: int) -> int:
     return number
 
 
-def _parent_of_repeats(groups: Sequence[Group], number: int | None) -> int | None:
-    """The frame, other than of repetitions, in which this one lies."""
-    if number is None or groups[number].kind != "repeat":
-        return number
-    return groups[_outermost(groups, number)].parent
+def _around(groups: Sequence[Group], inside: Iterable[int | None]) -> int | None:
+    """The innermost frame, other than of repetitions, in which all of these lie."""
+    common: list[int] | None = None
+    for number in inside:
+        chain: list[int] = []
+        while number is not None:
+            if groups[number].kind != "repeat":
+                chain.insert(0, number)
+            number = groups[number].parent
+        same = chain if common is None else [a for a, b in zip(common, chain, strict=False) if a == b]
+        common = same
+    return common[-1] if common else None
 
 
 def _one_of(nodes: Sequence[Node], number: int) -> Node:

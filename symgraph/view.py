@@ -334,8 +334,14 @@ def _name(value: Drawable) -> str:
     return value.name or ""
 
 
+def _text(value: Any) -> str:
+    if type(value) is tuple:  # not one of the named tuples, which have a text of their own
+        return f"({', '.join(map(_text, value))}{',' * (len(value) == 1)})"
+    return "..." if value is Ellipsis else str(value)
+
+
 def _short(value: Any) -> str:
-    text = str(value)
+    text = _text(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

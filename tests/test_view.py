@@ -361,6 +361,39 @@ def test_scopes_that_repeat_are_folded_after_collapsing() -> None:
     assert labels(small) == ["x", "layer0 … layer8", "Sum"]
 
 
+def test_frames_around_repetitions_hold_all_of_them() -> None:
+    h = symbol("x", (8,))
+    with sg.scope("net"):
+        for k in range(9):
+            with sg.scope(f"layer{k}"):
+                h = np.tanh(h * 2)
+    small = check(collapse(framed(view_of([h]), ["scope"]), "repeat"))
+    assert [(g.label, g.parent) for g in small.groups] == [("net", None), ("×9", 0)]
+
+
+def test_what_two_repetitions_take_stands_around_both() -> None:
+    x, weights = symbol("x", ("n", 8)), []
+    with sg.scope("net"):
+        for k in range(9):
+            with sg.scope(f"layer{k}"):
+                weights.append(symbol(f"w{k}", (8, 8)))
+                x = np.tanh(x @ weights[-1]) * 2
+    loss = np.sum(x)
+    view = framed(view_of([loss], sg.grad(loss, weights)), ["scope"])
+    small = check(collapse(view, "repeat"))
+    shared = [n for n in small.nodes if n.role == "input" and n.repeated > 5]
+    assert shared and all(n.group is not None and small.groups[n.group].label == "net" for n in shared)
+
+
+def test_results_of_repetitions_are_one() -> None:
+    x = symbol("x", ())
+    outputs = [np.tanh(np.sin(x * float(k))) for k in range(9)]
+    view = view_of(outputs)
+    for k, output in enumerate(view.outputs):
+        output.label = f"[{k}]"
+    assert [o.label for o in collapse(view, "repeat").outputs] == ["[0] … [8]"]
+
+
 def test_every_node_is_accounted_for() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -50,6 +50,10 @@ def body_frame(
     return frame
 
 
-def carried(edge: Edge) -> dict[str, Any]:
-    """How an edge looks that leads from one repetition to the next."""
-    return {"style": "dashed", "constraint": "false"} if edge.carried else {}
+CARRIED = {"style": "dashed", "constraint": "false"}
+"""How an edge looks that leads from one repetition to the next."""
+
+
+def carried(edge: Edge) -> dict[str, str]:
+    """The look of an edge."""
+    return CARRIED if edge.carried else {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symgraph.dot import Dot
-from symgraph.presets.common import body_frame, carried, clusters, frame_of, times
+from symgraph.presets.common import CARRIED, body_frame, clusters, frame_of, times
 from symgraph.view import Edge, Node, View
 
 INK, PALE = "#1f2933", "#52606d"
@@ -26,6 +26,12 @@ HEAT = ("#ffffff", "#fff3d6", "#ffe0a3", "#ffc56b", "#ffa860", "#f78b5c")
 """From cold to hot, in equal steps of the time that the hottest takes."""
 
 DIRECTIONS = ("TB", "LR", "BT", "RL")
+
+COLLAPSED = ("scope", "line", "kernel")
+"""Kinds of nodes that stand for many."""
+
+MOST = 4
+"""Types that stand on one arrow."""
 
 SHORT = 14
 """Characters of a constant that is written into the operation that uses it."""
@@ -125,8 +131,9 @@ class _Writer:
         arguments = view.arguments()
         given = {output.node for output in view.outputs}
         # A position that repetitions fill from the one before shows where it starts.
-        filled = {(edge.head, edge.position) for edge in view.edges if edge.carried}
-        given |= {edge.tail for edge in view.edges if (edge.head, edge.position) in filled}
+        single = [e for e in view.edges if view.nodes[e.head].kind not in COLLAPSED]
+        filled = {(edge.head, edge.position) for edge in single if edge.carried}
+        given |= {edge.tail for edge in single if (edge.head, edge.position) in filled}
         written = {n.id for n in view.nodes if n.id not in given and _in_place(n)}
         for node in view.nodes:
             if node.id in written:
@@ -135,9 +142,7 @@ class _Writer:
             frame = body_frame(dot, node, frame, FRAME, lambda v, k: _Writer(dot, v, self.verbose, {}).write(k))
             numbers = {e.position: _number(view.nodes[e.tail]) for e in arguments[node.id] if e.tail in written}
             self.numbers[node.id] = dot.node(self._label(node, numbers, arguments[node.id]), frame, **self._look(node))
-        for edge in view.edges:
-            if edge.tail in self.numbers:
-                self._edge(edge)
+        self._edges()
         self._outputs(parent)
 
     def _frame(self, k: int) -> dict[str, Any]:
@@ -161,10 +166,10 @@ class _Writer:
 
     def _label(self, node: Node, numbers: Mapping[int, str], arguments: Sequence[Edge]) -> str:
         lines = [(node.label or "value") + times(node)]
-        if node.kind in ("scope", "line", "kernel"):
+        if node.kind in COLLAPSED:
             lines.append(f"{node.count} node{'' if node.count == 1 else 's'}")
         elif not node.leaf:
-            detail = _detail(node, numbers, len(arguments))
+            detail = _detail(node, numbers, 1 + max((e.position for e in arguments), default=-1))
             lines += [detail] if detail else []
         share = None if self.kernels_framed or node.kernel is None else self.shares.get(node.kernel)
         lines += [] if share is None or node.kind != "kernel" else [f"{share:.0%}"]
@@ -172,10 +177,25 @@ class _Writer:
             lines.append(str(node.origins[0])[:60])
         return "\n".join(lines)
 
-    def _edge(self, edge: Edge) -> None:
-        label = self._type(edge.tail, edge.port)
-        look = carried(edge) | ({"label": label} if label else {})
-        self.dot.edge(self.numbers[edge.tail], self.numbers[edge.head], **look)
+    def _edges(self) -> None:
+        """An arrow for each argument; between boxes that stand for many one for all."""
+        joined: dict[tuple[int, int, bool], list[str]] = {}
+        for edge in self.view.edges:
+            if edge.tail not in self.numbers:
+                continue
+            label = self._type(edge.tail, edge.port)
+            if any(self.view.nodes[k].kind in COLLAPSED for k in (edge.tail, edge.head)):
+                joined.setdefault((edge.tail, edge.head, edge.carried), []).append(label)
+            else:
+                self._edge(edge.tail, edge.head, edge.carried, label)
+        for (tail, head, carried), labels in joined.items():
+            shown = list(dict.fromkeys(filter(None, labels)))
+            more = [f"and {len(shown) - MOST} more"] if len(shown) > MOST else []
+            self._edge(tail, head, carried, "\n".join(shown[:MOST] + more))
+
+    def _edge(self, tail: int, head: int, carried: bool, label: str) -> None:
+        look = (CARRIED if carried else {}) | ({"label": label} if label else {})
+        self.dot.edge(self.numbers[tail], self.numbers[head], **look)
 
     def _type(self, node: int, port: int) -> str:
         """What is not said below: a value's shape, and its dtype."""
