@@ -111,6 +111,19 @@ def test_repeated_blocks_are_one_group() -> None:
     assert len(outer) + groups["of"].count(-1) < 15 < len(station["label"])
 
 
+def test_repetitions_inside_repetitions_are_groups_in_groups() -> None:
+    h: Any = sg.placeholder("h", (8,), "float64")
+    for layer in range(4):
+        w = sg.placeholder(f"w{layer}", (8, 8), "float64")
+        for _ in range(5):
+            h = np.tanh(h @ w)
+        h = np.sqrt(h * h + 1)
+    groups = inspected(sg.compile(h), compiled=False)["stations"][0]["groups"]["repetition"]
+    outer, inner = groups["title"][:2]
+    assert outer.startswith("×4: ") and inner.startswith("×5: ")
+    assert groups["parent"][:2] == [-1, 0]
+
+
 def test_a_function_of_integers_has_no_station_with_gradient() -> None:
     k = sg.placeholder("k", ("n",), "int64")
     assert [s["title"] for s in inspected(sg.compile(k + 1))["stations"]] == ["value, before", "value, after"]

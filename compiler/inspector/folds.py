@@ -68,13 +68,18 @@ def _repetitions(view: View) -> _Groups:
     """A block that is repeated is a group of its operations, and each of those a group of all its repetitions."""
     made = _Groups(view)
     small = collapse(view, "repeat")
+    chains = [_chain(small, k) for k in range(len(small.groups))]
+    inside: list[list[str]] = [[] for _ in chains]
+    counts = [0] * len(chains)
+    for node in small.nodes:
+        for k in () if node.group is None else chains[node.group]:
+            counts[k] += len(node.members)
+            if not node.leaf:
+                inside[k].append(node.label)
     frames: dict[int, int] = {}
-    for k, frame in enumerate(small.groups):
-        inside = [node for node in small.nodes if node.group == k]
-        count = sum(len(node.members) for node in inside)
-        around = -1 if frame.parent is None else frames[frame.parent]
-        title = f"{frame.label}: {', '.join(node.label for node in inside if not node.leaf)}"
-        frames[k] = made.add(title, _count(count), around)
+    for k in sorted(range(len(chains)), key=lambda k: len(chains[k])):  # the outer ones first
+        around = frames[chains[k][1]] if len(chains[k]) > 1 else -1
+        frames[k] = made.add(f"{small.groups[k].label}: {', '.join(inside[k])}", _count(counts[k]), around)
     for node in small.nodes:
         if len(node.members) > 1:
             around = -1 if node.group is None else frames[node.group]
@@ -83,6 +88,14 @@ def _repetitions(view: View) -> _Groups:
         elif node.group is not None:
             made.put(frames[node.group], node.members)
     return made
+
+
+def _chain(view: View, group: int) -> list[int]:
+    """The frame and those around it."""
+    chain = [group]
+    while (parent := view.groups[chain[-1]].parent) is not None:
+        chain.append(parent)
+    return chain
 
 
 def _count(members: int) -> str:
