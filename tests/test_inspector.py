@@ -16,6 +16,7 @@ import pytest
 import symgraph as sg
 from compiler.inspector.data import inspected
 from compiler.inspector.page import as_json, page
+from tests.browser import find
 
 HOSTILE = "</script><script>hacked = 1</script><!-- \u2028 @data@ \" ' & <img src=x onerror=hacked=2>"
 
@@ -146,6 +147,15 @@ def test_two_kernels_are_told_apart_by_their_types() -> None:
 
 def test_the_page_is_the_same_in_every_run() -> None:
     assert page(inspected(network())) == page(inspected(network()))
+
+
+def test_without_a_browser_tests_fail_in_ci_and_are_skipped_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="install Debian's chromium"):
+        find("no-such-browser")
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="no no-such-browser was found"):
+        find("no-such-browser")
 
 
 # -- safety ------------------------------------------------------------------------------------------------------------
