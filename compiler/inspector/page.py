@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-SCRIPTS = ("graph.js", "layout.js", "canvas.js", "panel.js", "page.js")
+SCRIPTS = (
+    "graph.js",
+    "layout.js",
+    "canvas.js",
+    "pointer.js",
+    "panel.js",
+    "page.js",
+    "search.js",
+    "controls.js",
+)
 """In the order in which they need each other."""
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
