@@ -61,15 +61,14 @@ def _passes(what: str, variant: Variant) -> list[str]:
     regions = [s for s in steps if isinstance(s, Region)]
     kept = sum(b.role == "temporary" for b in variant.program.temporaries)
     lines.append(
-        f"  schedule: {count_of(len(steps), 'step')}, {count_of(sum(r.size is not None for r in regions), 'region')} "
-        f"of rows, {count_of(len(steps) - len(regions), 'matrix product')}, {count_of(kept, 'temporary array')}"
+        f"  schedule: {_count(len(steps), 'step')}, {_count(sum(r.size is not None for r in regions), 'region')} of "
+        f"rows, {_count(len(steps) - len(regions), 'matrix product')}, {_count(kept, 'temporary array')}"
     )
     lines.append(f"    moves {spent.moved} bytes, inputs and outputs are {spent.ends}; {spent.flops} flops")
     return lines
 
 
-def count_of(count: int, noun: str) -> str:
-    """A number with its noun: "2 steps"."""
+def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
@@ -269,7 +268,7 @@ class _Schedule:
         self.put(
             2,
             f"peak memory: outputs {self.bytes(spent.outputs)} + scratch {_bytes(most)}{where}, with "
-            f"{count_of(threads, 'thread')} = {_bytes(peak)}",
+            f"{_count(threads, 'thread')} = {_bytes(peak)}",
         )
 
 

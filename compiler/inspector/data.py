@@ -15,7 +15,6 @@ import symgraph
 from compiler import emit_python
 from compiler.account import account
 from compiler.dispatch import BOTH, GRAD, VALUE, Way
-from compiler.explain import count_of
 from compiler.inspector.folds import groups
 from compiler.pictures import computed, paths, sizes_of, title_of
 from compiler.program import picoseconds
@@ -97,7 +96,7 @@ def inspected(function: Function, *, compiled: bool = True) -> dict[str, Any]:
         stations.append({"title": "value, before", "note": note, "kernels": [], **columns})
     count = len(function.outputs)
     return {
-        "title": f"{', '.join(function.signature.names) or 'no inputs'} → {count_of(count, 'output')}",
+        "title": f"{', '.join(function.signature.names) or 'no inputs'} → {_count(count, 'output')}",
         "formula": "\n".join(format_expr(o) for o in function.outputs[:20]),
         "about": [
             *([n.name, str(n.type)] for n in function.inputs),
@@ -159,11 +158,15 @@ def _stations(
     assumed = "" if sizes is not None else " It was not called yet: types are those declared, or assumed."
     before = _columns(shared, variant.steps[0].outputs, given, {}, sizes)
     after = _columns(shared, variant.steps[-1].outputs, given, _kernel_of(variant), sizes)
-    did = f"After {count_of(count, 'rewrite')}, in {count_of(len(kernels), 'kernel')}"
+    did = f"After {_count(count, 'rewrite')}, in {_count(len(kernels), 'kernel')}"
     return [
         {"title": f"{title}, before", "note": f"As written, for ({kinds}).{assumed}", "kernels": [], **before},
         {"title": f"{title}, after", "note": f"{did}, for ({kinds}).{assumed}", "kernels": kernels, **after},
     ]
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
@@ -189,7 +192,7 @@ def _kernels(variant: Variant, sizes: Mapping[str, int] | None) -> list[dict[str
         made.append(
             {
                 "title": f"kernel {k + 1}",
-                "note": title_of(step) + (f", {count_of(nodes, 'node')}" if nodes > 1 else ""),
+                "note": title_of(step) + (f", {_count(nodes, 'node')}" if nodes > 1 else ""),
                 "code": text,
                 "bytes": _number(cost.moved, sizes),
                 "flops": _number(cost.flops, sizes),
