@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +34,7 @@ from compiler.program import (
     Repeat,
     SizeOf,
     Start,
+    Step,
     Store,
     Tiles,
     identity,
@@ -138,14 +141,31 @@ def _steps(w: _Writer, program: Program, level: int) -> None:
         room = "0" if b.role == "tape" else size_text(b.elements, w.names)
         w.put(level, f"{b.name} = empty({room}, {b.dtype.name})  # {_text(b.node)}")
     for number, step in enumerate(program.steps):
-        if isinstance(step, Region):
-            _region(w, step, level)
-        elif isinstance(step, Product):
-            _product(w, step, level)
-        elif isinstance(step, Repeat):
-            _repeat(w, step, number, level)
-        else:
-            _choose(w, step, number, level)
+        _step(w, step, number, level)
+
+
+def _step(w: _Writer, step: Step, number: int, level: int) -> None:
+    if isinstance(step, Region):
+        _region(w, step, level)
+    elif isinstance(step, Product):
+        _product(w, step, level)
+    elif isinstance(step, Repeat):
+        _repeat(w, step, number, level)
+    else:
+        _choose(w, step, number, level)
+
+
+def write_steps(program: Program, sizes: Sequence[Size]) -> list[str]:
+    """The text of each step by itself, with the sizes that it names."""
+    names = {size: f"n{k}" for k, size in enumerate(sizes)}
+    texts = []
+    for number, step in enumerate(program.steps):
+        w = _Writer(names)
+        _step(w, step, number, 1)
+        body = textwrap.dedent("\n".join(w.lines))
+        used = set(re.findall(r"\bn\d+\b", body))
+        texts.append("\n".join([*(f"# {short} = {size}" for size, short in names.items() if short in used), body]))
+    return texts
 
 
 def _product(w: _Writer, step: Product, level: int) -> None:

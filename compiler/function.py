@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -273,6 +274,33 @@ class Function:
         from symgraph.render import render
 
         return render(self.to_dot(stage, verbose, preset=preset, **options), path)
+
+    def inspect(self, path: str | os.PathLike[str]) -> Path:
+        """Write a page that shows the graphs and kernels of this function, for a browser; it needs no network.
+
+        It shows the kernels compiled so far, for the types of the calls, with their times where they were measured;
+        where none has gradients, one that has is compiled for it.
+
+        Args:
+            path: the file, such as "graph.html".
+
+        Returns:
+            the file's path.
+
+        >>> import os, tempfile, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sg.compile(x * x + 1).inspect(os.path.join(folder, "graph.html")).name
+        'graph.html'
+        """
+        from compiler.inspector import write
+
+        return write(self, path)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from compiler.notebook import bundle
+
+        return bundle(self)
 
     def __repr__(self) -> str:
         return f"<compiled function {self.signature} -> {self.outputs[0]!r:.80}>"

@@ -46,6 +46,13 @@ def _host() -> tuple[Any, str, str]:
     return llvm.Target.from_default_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
+def processor() -> str:
+    """The processor's name as LLVM has it, and which vector instructions it has."""
+    _, name, features = _host()
+    known = [f for f in ("sse2", "avx", "avx2", "fma", "avx512f", "neon", "sve") if f"+{f}" in features.split(",")]
+    return f"{name} ({' '.join(known)})" if known else name
+
+
 _ELSEWHERE = os.name == "nt"
 """Whether LLVM's newer linker does not know the platform; the older one wants code that reaches any address."""
 

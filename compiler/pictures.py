@@ -66,16 +66,16 @@ def to_dot(function: Function, stage: str, verbose: bool, preset: str, **options
 
 def _before(function: Function, saved: bool) -> View:
     found = numbered(function.outputs, saved=saved)[0]
-    return replace(found, outputs=_labelled(found.outputs, _paths(function.structure)))
+    return replace(found, outputs=_labelled(found.outputs, paths(function.structure)))
 
 
 def _after(function: Function, what: str, variant: Variant, saved: bool) -> View:
-    outputs, labels = optimised(variant), _paths(function.structure)
+    outputs, labels = optimised(variant), paths(function.structure)
     count = 0 if what == GRAD else len(labels)
     found, places = numbered(outputs[:count], outputs[count:], saved=saved)
-    found.kernels = _kernels(variant, _sizes(function, variant))
+    found.kernels = _kernels(variant, sizes_of(function, variant))
     for number, step in enumerate(variant.program.steps):
-        for node in _computed(step):
+        for node in computed(step):
             if node in places:
                 made = found.nodes[places[node][0]]
                 made.kernel = number if made.kernel is None else made.kernel
@@ -97,7 +97,7 @@ def _after(function: Function, what: str, variant: Variant, saved: bool) -> View
     return found
 
 
-def _paths(structure: Any) -> list[str]:
+def paths(structure: Any) -> list[str]:
     """How each result is reached in what the function returns: "" for the only one, else such as ``["loss"][0]``."""
     found: list[str] = []
     stack = [("", structure)]
@@ -116,11 +116,12 @@ def _labelled(outputs: list[Output], labels: list[str]) -> list[Output]:
     return [replace(output, label=label) for output, label in zip(outputs, labels, strict=True)]
 
 
-def _computed(step: Step) -> Iterable[Expr]:
+def computed(step: Step) -> Iterable[Expr]:
+    """The nodes that a step computes, some of them more than once."""
     return [step.node] if not isinstance(step, Region) else (s.node for s in walk(step.items) if isinstance(s, Note))
 
 
-def _sizes(function: Function, variant: Variant) -> Mapping[str, int] | None:
+def sizes_of(function: Function, variant: Variant) -> Mapping[str, int] | None:
     """The sizes of the last call with arguments of these types, or those that no call can change."""
     if all(isinstance(size, int) for n in variant.typed.inputs for size in shape_of(n)):
         return {}
@@ -135,12 +136,13 @@ def _kernels(variant: Variant, sizes: Mapping[str, int] | None) -> list[Kernel]:
         return size if isinstance(size, int) else None if sizes is None else dims.evaluate(size, sizes)
 
     return [
-        Kernel(_title(step), known(cost.flops), known(cost.moved), known(picoseconds(step)))
+        Kernel(title_of(step), known(cost.flops), known(cost.moved), known(picoseconds(step)))
         for step, cost in zip(program.steps, account(program, variant.copied).steps, strict=True)
     ]
 
 
-def _title(step: Step) -> str:
+def title_of(step: Step) -> str:
+    """What a step is, in short."""
     if isinstance(step, Product):
         return "product of " + " × ".join(str(size) for size in (step.rows, step.inner, step.columns))
     if isinstance(step, Repeat):

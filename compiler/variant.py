@@ -36,12 +36,14 @@ class Variant:
         program: the loops.
         kernel: machine code.
         latest: the sizes that it was last prepared for, by name; None before the first call.
+        measured: seconds for each step of the program, and the sizes they were measured for, where it was profiled.
     """
 
     def __init__(self, typed: Typed, steps: list[Step], program: Program, built: kernel.Kernel, outputs: list[Expr]):
         self.typed, self.steps, self.program, self.kernel = typed, steps, program, built
         self.sizes = built.sizes
         self.latest: dict[str, int] | None = None
+        self.measured: tuple[list[float], dict[str, int]] | None = None
         self._handed = _handed_out(outputs)
         arrays = [base for base, code, _ in self._handed if code == at.NEW]
         self._arrays = len(arrays)

@@ -138,6 +138,7 @@ from symgraph.functions import (
     zeros_like as zeros_like,
 )
 from symgraph.grad import grad as grad
+from symgraph.latex import latex as latex, unicode as unicode
 from symgraph.op import operations as operations
 from symgraph.ops import elementwise as _rows
 from symgraph.ops.elementwise import (

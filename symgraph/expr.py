@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -662,7 +662,22 @@ _ATOM = 20
 def format_expr(root: Expr, limit: int = 400, names: Mapping[Expr, str] | None = None) -> str:
     """The formula in Python's notation; parts beyond about `limit` characters are left out as "..."; what has a name
     among `names` stands there by it."""
-    names = names or {}
+    named = names or {}
+
+    def write(node: Expr, texts: Mapping[Expr, tuple[str, float]]) -> tuple[str, float]:
+        return (named[node], _ATOM) if node in named and node is not root else _format_node(node, texts)
+
+    text = spelled(root, limit, write, ("...", _ATOM), named)
+    return text if text != "..." else f"{root.op.name}(...)"
+
+
+Spell = Callable[["Expr", Mapping["Expr", tuple[str, float]]], tuple[str, float]]
+"""Writes one node, given its arguments' texts and how strongly each binds, where they are known."""
+
+
+def spelled(root: Expr, limit: int, write: Spell, dots: tuple[str, float], closed: Container[Expr] = ()) -> str:
+    """The formula as `write` writes its nodes; `dots` stand for what exceeds about `limit` characters. Nodes that are
+    `closed` are not looked into."""
     # The size of a formula is that of its tree, which may be exponential in its graph: stop opening nodes when the
     # text is long enough. Built bottom-up over the nodes opened, breadth first.
     opened: dict[Expr, None] = {root: None}
@@ -671,19 +686,33 @@ def format_expr(root: Expr, limit: int = 400, names: Mapping[Expr, str] | None =
     while frontier and budget > 0:
         following: list[Expr] = []
         for node in frontier:
-            for arg in node.args if node is root or node not in names else ():
+            for arg in node.args if node is root or node not in closed else ():
                 if arg not in opened and budget > 0:
                     opened[arg] = None
                     following.append(arg)
                     budget -= 1
         frontier = following
-    texts: dict[Expr, tuple[str, int]] = {}
+    texts: dict[Expr, tuple[str, float]] = {}
     for node in toposort_within(root, opened):
-        named = node in names and node is not root
-        text, level = (names[node], _ATOM) if named else _format_node(node, texts)
-        texts[node] = (text, level) if len(text) <= limit else ("...", _ATOM)
-    text = texts[root][0]
-    return text if text != "..." else f"{root.op.name}(...)"
+        text, level = write(node, texts)
+        texts[node] = (text, level) if len(text) <= limit else dots
+    return texts[root][0]
+
+
+HOLE = "∙"
+"""Stands for an argument in :func:`short_form`; no name can hold it."""
+
+
+def short_form(node: Expr) -> str:
+    """The last step of a formula: what was computed before it stands as HOLE.
+
+    >>> import symgraph as sg
+    >>> x = sg.placeholder("x")
+    >>> short_form(sg.exp(x) * 2)
+    '∙ * 2'
+    """
+    texts = {a: (HOLE, _ATOM) if a.args else _format_node(a, {}) for a in node.args}
+    return _format_node(node, texts)[0]
 
 
 def toposort_within(root: Expr, allowed: Mapping[Expr, None]) -> list[Expr]:
@@ -705,7 +734,7 @@ def toposort_within(root: Expr, allowed: Mapping[Expr, None]) -> list[Expr]:
     return order
 
 
-def _format_node(node: Expr, texts: Mapping[Expr, tuple[str, int]]) -> tuple[str, int]:
+def _format_node(node: Expr, texts: Mapping[Expr, tuple[str, float]]) -> tuple[str, float]:
     if node.op in ar.NAMED:  # what follows the mark tells parameters of one name apart
         return str(node._params[0][1]).partition("·")[0], _ATOM
     if node.op is ar.constant:

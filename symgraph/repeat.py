@@ -126,6 +126,8 @@ class _Sequence:
 
     def _run(self, start: int, period: int) -> Run:
         times = self._length(start, period) // period
+        if times < 2:
+            return Run(start, period, times, 0, 0)
         carried = {
             (edge.tail, edge.port)
             for node in self.order[start + period : start + 2 * period]

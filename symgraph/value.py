@@ -344,6 +344,11 @@ class Value:
             )
         return meaning(*args, **kwargs)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from symgraph.notebook import bundle  # which draws, and is rarely needed
+
+        return bundle(self)
+
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and hasattr(np.ndarray, name):
             raise AttributeError(f".{name} is not available on symbols; sg.operations() lists what is")

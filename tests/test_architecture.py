@@ -13,6 +13,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import symgraph as sg
+from compiler.inspector.page import SCRIPTS
 from symgraph.op import NONE, REGISTRY, Op
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,6 +160,8 @@ def test_the_wheel_holds_the_two_packages_and_their_types(tmp_path: Path) -> Non
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"symgraph", "compiler"}
     assert {"symgraph/py.typed", "compiler/py.typed"} <= set(names)
+    page = {f"compiler/inspector/{part}" for part in ("page.html", "page.css", *SCRIPTS)}
+    assert page <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

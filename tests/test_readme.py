@@ -52,8 +52,9 @@ def test_blocks_run_in_order_and_give_what_they_claim() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("page", ["docs/pictures.md"])
-def test_other_pages_give_what_they_claim(page: str) -> None:
+@pytest.mark.parametrize("page", ["docs/pictures.md", "docs/inspector.md"])
+def test_other_pages_give_what_they_claim(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where they write files
     namespace: dict[str, Any] = {}
     text = (ROOT / page).read_text(encoding="utf-8")
     wrong = [fault for start, code in blocks("python", text) for fault in run(code, start, namespace)]
