@@ -20,6 +20,7 @@ from compiler.program import (
     Buffer,
     Fill,
     Finish,
+    Fold,
     Load,
     Loop,
     Partial,
@@ -217,8 +218,8 @@ class KernelWriter:
         text = combine_function(module, name, p)
         module.functions.append(text)
         target = self._pointer(p.buffer)
-        count, elements = main.size(chunks), main.size(p.buffer.elements)
-        main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {elements})")
+        count, block, across = (main.size(size) for size in (chunks, p.block, p.across))
+        main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {block}, i64 {across})")
 
 
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
@@ -291,7 +292,7 @@ def needed_sizes(program: Program) -> list[Size]:
             for f in step.fills:
                 need(f.buffer.elements)
             for p in step.partials:
-                need(p.buffer.elements, p.partial.elements)
+                need(p.block, p.across, p.partial.elements)
             for s in walk(step.items):
                 if isinstance(s, Loop):
                     need(s.size, s.factor)
@@ -299,7 +300,7 @@ def needed_sizes(program: Program) -> list[Size]:
                     need(s.width)
                 elif isinstance(s, Fill):
                     need(s.buffer.elements, s.row)
-                elif isinstance(s, Load | Store | Finish | Position):
+                elif isinstance(s, Load | Store | Finish | Position | Fold):
                     need_address(s.address)
                     if isinstance(s, Load) and s.mask is not None:
                         need(s.buffer.elements)

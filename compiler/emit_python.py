@@ -18,6 +18,7 @@ from compiler.program import (
     Const,
     Fill,
     Finish,
+    Fold,
     Item,
     Load,
     Loop,
@@ -155,6 +156,7 @@ def _region(w: _Writer, region: Region) -> None:
         _items(w, region.items, 1)
         return
     size, chunk, chunks = (size_text(s, w.names) for s in (region.size, region.chunk, region.chunks))
+    w.wide.update((b.name, lanes) for b, lanes in region.wide.items())
     for p in region.partials:
         if p.lanes > 1:
             w.wide[p.partial.name] = p.lanes
@@ -170,8 +172,9 @@ def _region(w: _Writer, region: Region) -> None:
     for p in region.partials:
         target, dtype = p.buffer.name, p.buffer.dtype.name
         first = _number(identity(p.combine, p.partial.dtype), p.partial.dtype)
-        lanes = "" if p.lanes == 1 else f", {p.lanes}"
-        w.put(1, f"{target}[:] = combined({_combining(p.combine)}, {first}, {p.partial.name}s, {dtype}{lanes})")
+        given = [_combining(p.combine), first, f"{p.partial.name}s", dtype]
+        given += ["" if p.lanes == 1 else f"lanes={p.lanes}", "" if p.block == 1 else f"block={size_text(p.block, w.names)}"]
+        w.put(1, f"{target}[:] = combined({', '.join(filter(None, given))})")
 
 
 def _combining(name: str) -> str:
@@ -247,6 +250,9 @@ def _statement(w: _Writer, s: Item) -> str:
         if s.accumulator in w.lanes:
             value = f"folded({_combining(s.combine)}, {value})"
         return f"{s.buffer.name}[{w.address(s.address)}] = {value}"
+    if isinstance(s, Fold):
+        lanes = f"{s.buffer.name}.reshape(-1, {s.lanes})[{w.address(s.address)}]"
+        return f"v{s.result} = folded({_combining(s.combine)}, {lanes})"
     if isinstance(s, Store):
         at = w.address(s.address)
         if s.buffer.name in w.wide:
@@ -336,12 +342,13 @@ def _folded(combine: Any, lanes: Any) -> Any:
     return lanes[0]
 
 
-def _combined(combine: Any, first: Any, partials: Any, dtype: Any, lanes: int = 1) -> Any:
-    """What the chunks accumulated, in their order."""
+def _combined(combine: Any, first: Any, partials: Any, dtype: Any, lanes: int = 1, block: int = 1) -> Any:
+    """What the chunks accumulated, in their order; elements a block apart are neighbours in what is given."""
     total = np.full(partials.shape[1], first)
     for part in partials:
         total = combine(total, part)
-    return np.array([_folded(combine, total[k : k + lanes]) for k in range(0, len(total), lanes)]).astype(dtype)
+    found = np.array([_folded(combine, total[k : k + lanes]) for k in range(0, len(total), lanes)]).astype(dtype)
+    return found.reshape(block, -1).T.ravel() if len(found) else found
 
 
 def _idiv(x: Any, y: Any) -> Any:

@@ -32,6 +32,7 @@ from compiler.program import (
     Const,
     Fill,
     Finish,
+    Fold,
     Item,
     Load,
     Loop,
@@ -87,7 +88,7 @@ class RegionWriter(Access):
         super().__init__(Body(module, self.loops and inlines(region.items)), region.across)
         self.module, self.region, self.name = module, region, name
         self.accumulators: dict[int, Start] = {}
-        self.wide_partials = {p.partial: p.lanes for p in region.partials}
+        self.wide = {**{p.partial: p.lanes for p in region.partials}, **region.wide}
         self.checks = any(isinstance(s, Check) for s in walk(region.items))
 
     def write(self) -> tuple[str, list[Buffer]]:
@@ -311,7 +312,7 @@ class RegionWriter(Access):
         body, buffer, dtype = self.body, s.buffer, s.buffer.dtype
         vector = self.vector
         kind = register_type(dtype)
-        spread = self.wide_partials.get(buffer, 1)
+        spread = self.wide.get(buffer, 1)
         if vector is None:
             offset, _, _ = self._offset(s.address)
             known = self._read(buffer, self._at(buffer, offset), 1)
@@ -404,7 +405,7 @@ class RegionWriter(Access):
 
     def _statement(self, s: Item) -> None:
         body = self.body
-        if isinstance(s, Load | Const | SizeOf | Primitive | Position):
+        if isinstance(s, Load | Const | SizeOf | Primitive | Position | Fold):
             self.dtypes[s.result] = s.dtype
         if isinstance(s, Primitive):
             lanes = max(self.lanes.get(a, 1) for a in s.args)
@@ -432,6 +433,10 @@ class RegionWriter(Access):
                 body.do(f"store i64 0, ptr %pos{s.accumulator}")
         elif isinstance(s, Finish):
             self._finish(s)
+        elif isinstance(s, Fold):
+            offset = body.let(f"mul nsw i64 {self._offset(s.address)[0]}, {s.lanes}")
+            value = self._read(s.buffer, self._at(s.buffer, offset), s.lanes)
+            self._set(s.result, self._folded(value, s.combine, s.dtype, s.lanes), 1)
         elif isinstance(s, Position):
             offset, step, irregular = self._offset(s.address)
             assert not irregular
@@ -495,7 +500,8 @@ def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> 
 
 
 def combine_function(module: Module, name: str, p: Partial) -> str:
-    """The function that combines partials: for each element the chunks in order, then the lanes."""
+    """The function that combines partials: for each element the chunks in order, then the lanes. Elements `%block`
+    apart, of which there are `%across`, are neighbours in the partials."""
     body = Body(module)
     helper = RegionWriter(module, Region([]), name)
     helper.body = body
@@ -506,9 +512,11 @@ def combine_function(module: Module, name: str, p: Partial) -> str:
 
     def element() -> None:
         body.do(f"store {type_} {first}, ptr %sum")
+        place = body.let(f"add nsw i64 {body.let('mul nsw i64 %inner, %across')}, %outer")
+        element = body.let(f"add nsw i64 {body.let('mul nsw i64 %outer, %block')}, %inner")
 
         def chunk() -> None:
-            number = body.let(f"add nsw i64 {body.let('mul nsw i64 %chunk, %elements')}, %element")
+            number = body.let(f"add nsw i64 {body.let('mul nsw i64 %chunk, %elements')}, {place}")
             at = body.let(f"getelementptr inbounds {wide(kind, lanes)}, ptr %partial, i64 {number}")
             value = helper._read(p.partial, at, lanes)
             known = body.let(f"load {type_}, ptr %sum")
@@ -519,12 +527,11 @@ def combine_function(module: Module, name: str, p: Partial) -> str:
         total = convert(body, total, dtype, p.buffer.dtype)
         if p.buffer.dtype.kind == "b":
             total = body.let(f"zext i1 {total} to i8")
-        at = body.let(f"getelementptr inbounds {memory_type(p.buffer.dtype)}, ptr %buffer, i64 %element")
+        at = body.let(f"getelementptr inbounds {memory_type(p.buffer.dtype)}, ptr %buffer, i64 {element}")
         body.do(f"store {memory_type(p.buffer.dtype)} {total}, ptr {at}")
 
-    body.counted("element", "0", "%elements", "1", element)
+    body.do("%elements = mul nsw i64 %block, %across")
+    body.counted("inner", "0", "%block", "1", lambda: body.counted("outer", "0", "%across", "1", element))
     body.do("ret void")
-    head = (
-        f"\ndefine internal void @{name}(ptr noalias %buffer, ptr noalias %partial, i64 %chunks, i64 %elements) #6 {{"
-    )
-    return "\n".join([head, "entry:", *body.lines, "}"])
+    parameters = "ptr noalias %buffer, ptr noalias %partial, i64 %chunks, i64 %block, i64 %across"
+    return "\n".join([f"\ndefine internal void @{name}({parameters}) #6 {{", "entry:", *body.lines, "}"])

@@ -170,7 +170,18 @@ class Finish(NamedTuple):
     position: bool
 
 
-Statement = Load | Const | SizeOf | Position | Primitive | Store | Reduce | Check
+class Fold(NamedTuple):
+    """result = an element of a buffer in which each of `lanes` lanes has its own, these combined in halves"""
+
+    result: int
+    dtype: np.dtype[Any]
+    buffer: Buffer
+    address: Address
+    combine: str
+    lanes: int
+
+
+Statement = Load | Const | SizeOf | Position | Primitive | Store | Reduce | Check | Fold
 
 
 class Note(NamedTuple):
@@ -240,13 +251,20 @@ Item = Statement | Note | Fill | Start | Accumulate | Finish | Loop | Tiles
 class Partial(NamedTuple):
     """Each chunk accumulates into a `partial` of its own; they are combined in order into `buffer` afterwards.
 
-    `lanes`: how many numbers of the partial make one element.
+    `lanes`: how many numbers of the partial make one element. `block`: so many neighbours of the buffer lie apart in the
+    partial, where elements that are a block apart are neighbours.
     """
 
     buffer: Buffer
     partial: Buffer
     combine: str
     lanes: int
+    block: Size = 1
+
+    @property
+    def across(self) -> Size:
+        """How many neighbours there are in the partial."""
+        return dims.floordiv(self.buffer.elements, self.block)
 
 
 @dataclass(eq=False)
@@ -255,8 +273,9 @@ class Region:
     of threads; `size` is None where nothing is cut into chunks.
 
     `cost` is about how many picoseconds a row takes, `moved` how many bytes of memory it reads and writes. `fills` are
-    done before. `tiles` are the buffers with room for one tile; `across` tells that in them rows are neighbours, so
-    that vectors run across rows.
+    done before. `tiles` are the buffers that each chunk has for itself, most with room for one tile; `across` tells that
+    in them rows are neighbours, so that vectors run across rows. `wide` are those in which lanes have elements of their
+    own, and how many.
     """
 
     items: list[Item]
@@ -269,6 +288,7 @@ class Region:
     partials: list[Partial] = field(default_factory=list)
     tiles: list[Buffer] = field(default_factory=list)
     across: bool = False
+    wide: dict[Buffer, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
