@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from compiler.combine import combining
 from compiler.emit_product import call_product
-from compiler.emit_region import RegionWriter, combine_function, fill
+from compiler.emit_region import RegionWriter, fill
 from compiler.emit_scalar import Body, Module, memory_type, register_type
 from compiler.program import (
     Accumulate,
@@ -213,13 +214,12 @@ class KernelWriter:
 
     def _combine(self, p: Partial, chunks: Size) -> None:
         """buffer = the partials of all chunks combined, in their order."""
-        name = f"{self.name}_combine_{p.partial.name}"
-        main, module = self.main, self.module
-        text = combine_function(module, name, p)
-        module.functions.append(text)
-        target = self._pointer(p.buffer)
-        count, block, across = (main.size(size) for size in (chunks, p.block, p.across))
-        main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {block}, i64 {across})")
+        name, main = f"{self.name}_combine_{p.partial.name}", self.main
+        text, buffers = RegionWriter(self.module, combining(p, chunks), name).write()
+        self.module.functions.append(text)
+        given = [f"ptr %{b.name}" for b in buffers if b.role != "slot"]
+        given += ["ptr %slots"] if p.buffer.role == "slot" else []
+        main.do(f"call void @{name}({', '.join([*given, 'ptr %sizes'])})")
 
 
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
@@ -292,8 +292,8 @@ def needed_sizes(program: Program) -> list[Size]:
             for f in step.fills:
                 need(f.buffer.elements)
             for p in step.partials:
-                need(p.block, p.across, p.partial.elements)
-            for s in walk(step.items):
+                need(p.partial.elements)
+            for s in walk([*step.items, *(s for p in step.partials for s in combining(p, step.chunks).items)]):
                 if isinstance(s, Loop):
                     need(s.size, s.factor)
                 elif isinstance(s, Tiles):

@@ -173,8 +173,9 @@ def _region(w: _Writer, region: Region) -> None:
         target, dtype = p.buffer.name, p.buffer.dtype.name
         first = _number(identity(p.combine, p.partial.dtype), p.partial.dtype)
         given = [_combining(p.combine), first, f"{p.partial.name}s", dtype]
-        given += ["" if p.lanes == 1 else f"lanes={p.lanes}", "" if p.block == 1 else f"block={size_text(p.block, w.names)}"]
-        w.put(1, f"{target}[:] = combined({', '.join(filter(None, given))})")
+        given += [f"lanes={p.lanes}"] if p.lanes > 1 else []
+        given += [f"block={size_text(p.block, w.names)}"] if p.block != 1 else []
+        w.put(1, f"{target}[:] = combined({', '.join(given)})")
 
 
 def _combining(name: str) -> str:

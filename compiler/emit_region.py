@@ -37,7 +37,6 @@ from compiler.program import (
     Load,
     Loop,
     Note,
-    Partial,
     Position,
     Primitive,
     Region,
@@ -497,41 +496,3 @@ def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> 
         body.do(f"store {type_} {constant}, ptr {at}")
 
     body.counted(tag, "0", size, "1", inside)
-
-
-def combine_function(module: Module, name: str, p: Partial) -> str:
-    """The function that combines partials: for each element the chunks in order, then the lanes. Elements `%block`
-    apart, of which there are `%across`, are neighbours in the partials."""
-    body = Body(module)
-    helper = RegionWriter(module, Region([]), name)
-    helper.body = body
-    dtype, lanes, kind = p.partial.dtype, p.lanes, memory_type(p.partial.dtype)
-    type_ = wide(register_type(dtype), lanes)
-    body.do(f"%sum = alloca {type_}")
-    first = splat(literal(identity(p.combine, dtype), dtype), register_type(dtype), lanes)
-
-    def element() -> None:
-        body.do(f"store {type_} {first}, ptr %sum")
-        place = body.let(f"add nsw i64 {body.let('mul nsw i64 %inner, %across')}, %outer")
-        element = body.let(f"add nsw i64 {body.let('mul nsw i64 %outer, %block')}, %inner")
-
-        def chunk() -> None:
-            number = body.let(f"add nsw i64 {body.let('mul nsw i64 %chunk, %elements')}, {place}")
-            at = body.let(f"getelementptr inbounds {wide(kind, lanes)}, ptr %partial, i64 {number}")
-            value = helper._read(p.partial, at, lanes)
-            known = body.let(f"load {type_}, ptr %sum")
-            body.do(f"store {type_} {helper.combine(p.combine, known, value, dtype, lanes)}, ptr %sum")
-
-        body.counted("chunk", "0", "%chunks", "1", chunk)
-        total = helper._folded(body.let(f"load {type_}, ptr %sum"), p.combine, dtype, lanes)
-        total = convert(body, total, dtype, p.buffer.dtype)
-        if p.buffer.dtype.kind == "b":
-            total = body.let(f"zext i1 {total} to i8")
-        at = body.let(f"getelementptr inbounds {memory_type(p.buffer.dtype)}, ptr %buffer, i64 {element}")
-        body.do(f"store {memory_type(p.buffer.dtype)} {total}, ptr {at}")
-
-    body.do("%elements = mul nsw i64 %block, %across")
-    body.counted("inner", "0", "%block", "1", lambda: body.counted("outer", "0", "%across", "1", element))
-    body.do("ret void")
-    parameters = "ptr noalias %buffer, ptr noalias %partial, i64 %chunks, i64 %block, i64 %across"
-    return "\n".join([f"\ndefine internal void @{name}({parameters}) #6 {{", "entry:", *body.lines, "}"])

@@ -214,7 +214,9 @@ class _Lowering:
         steps: dict[Buffer, Size] = {}
         for nest in self.nests:
             for s in nest.body:
-                if isinstance(s, Load | Store) and s.buffer not in self.private and s.buffer.role not in ("scalar", "tile"):
+                if not isinstance(s, Load | Store) or s.buffer in self.private:
+                    continue
+                if s.buffer.role not in ("scalar", "tile"):
                     steps[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
         total: Size = 0
         for b, step in steps.items():
@@ -285,7 +287,7 @@ class _Lowering:
             if isinstance(s, Reduce):
                 position = None if s.position is None else _renamed(s.position, names)
                 levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position))
-            elif k in sums:
+            elif isinstance(s, Store) and k in sums:
                 levels[depth].append(s._replace(buffer=sums[k].buffer, address=sums[k].address))
             elif isinstance(s, Load | Store):
                 buffer = targets.get(s.buffer, s.buffer) if isinstance(s, Store) else s.buffer
@@ -353,7 +355,7 @@ class _Lowering:
 
 
 class _Sums(NamedTuple):
-    """Where a loop over vectors adds to a row: lanes in a buffer of their own, its start, and what happens at its end."""
+    """Where a loop over vectors adds to a row: lanes in a buffer of their own, its start, and what ends it."""
 
     buffer: Buffer
     address: Address
@@ -377,7 +379,8 @@ def abs_step(step: Size) -> Size:
 
 def _fresh(nest: Nest) -> int:
     """A number that no statement has."""
-    return 1 + max((s.result for s in nest.body if isinstance(s, Load | Const | SizeOf | Position | Primitive)), default=0)
+    made = (s.result for s in nest.body if isinstance(s, Load | Const | SizeOf | Position | Primitive))
+    return 1 + max(made, default=0)
 
 
 def _has(address: Address, variable: int) -> bool:

@@ -251,8 +251,8 @@ Item = Statement | Note | Fill | Start | Accumulate | Finish | Loop | Tiles
 class Partial(NamedTuple):
     """Each chunk accumulates into a `partial` of its own; they are combined in order into `buffer` afterwards.
 
-    `lanes`: how many numbers of the partial make one element. `block`: so many neighbours of the buffer lie apart in the
-    partial, where elements that are a block apart are neighbours.
+    `lanes`: how many numbers of the partial make one element. `block`: so many neighbours of the buffer lie apart in
+    the partial, where elements that are a block apart are neighbours.
     """
 
     buffer: Buffer
@@ -273,9 +273,9 @@ class Region:
     of threads; `size` is None where nothing is cut into chunks.
 
     `cost` is about how many picoseconds a row takes, `moved` how many bytes of memory it reads and writes. `fills` are
-    done before. `tiles` are the buffers that each chunk has for itself, most with room for one tile; `across` tells that
-    in them rows are neighbours, so that vectors run across rows. `wide` are those in which lanes have elements of their
-    own, and how many.
+    done before. `tiles` are the buffers that each chunk has for itself, most with room for one tile; `across` tells
+    that in them rows are neighbours, so that vectors run across rows. `wide` are those in which lanes have elements of
+    their own, and how many.
     """
 
     items: list[Item]
