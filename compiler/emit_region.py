@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from compiler import vector_math
-from compiler.emit_access import Access, Vector, counting
+from compiler.emit_access import Vector, counting
+from compiler.emit_guards import Guarded, guards_of
 from compiler.emit_scalar import (
     Body,
     Module,
@@ -79,7 +80,7 @@ def has_loops(region: Region) -> bool:
     return any(isinstance(s, Loop) for s in walk(region.items))
 
 
-class RegionWriter(Access):
+class RegionWriter(Guarded):
     """Writes one region as a function."""
 
     def __init__(self, module: Module, region: Region, name: str) -> None:
@@ -189,10 +190,6 @@ class RegionWriter(Access):
 
         body.counted("low", "%first", "%last", width, inside)
 
-    def _smaller(self, a: str, b: str) -> str:
-        self.module.declare("i64 @llvm.smin.i64(i64, i64)")
-        return f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})"
-
     def _loop(self, loop: Loop) -> None:
         body = self.body
         low, high = "0", body.size(loop.size)
@@ -216,35 +213,34 @@ class RegionWriter(Access):
             if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
                 count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
         self._spread_outside(loop)
-        outer, kept = self.vector, dict(self.spread)
-        name = body.new()[1:]
-        self.index[loop.variable] = f"%{name}"
+        outer, kept, guards = self.vector, dict(self.spread), self.guards
+
+        def part(start: str, end: str, masked: bool, inside: bool = False) -> None:
+            """The steps from one place to another; `inside` of all ranges."""
+            name = body.new()[1:]
+            self.index[loop.variable] = f"%{name}"
+            self.inside, self.spread = inside, dict(kept)
+
+            def steps() -> None:
+                mask = self._mask(f"%{name}", end, lanes) if masked else None
+                self.vector = Vector(loop.variable, lanes, mask)
+                self._items(loop.body)
+
+            body.counted(name, start, end, str(lanes), steps)
+
+        self.guards = guards_of(loop)
         if count > TWICE:
-
-            def masked() -> None:
-                self.vector = Vector(loop.variable, lanes, self._mask(f"%{name}", high, lanes))
-                self._items(loop.body)
-
-            body.counted(name, low, high, str(lanes), masked)
+            part(low, high, True)
         else:
-            self.module.declare("i64 @llvm.smax.i64(i64, i64)")
-            rows = body.let(f"sub nsw i64 {high}, {low}")
-            rows = body.let(f"call i64 @llvm.smax.i64(i64 {rows}, i64 0)")
-            whole = body.let(f"add nsw i64 {low}, {body.let(f'and i64 {rows}, {-lanes}')}")
-
-            def unmasked() -> None:
-                self.vector = Vector(loop.variable, lanes, None)
-                self._items(loop.body)
-
-            body.counted(name, low, whole, str(lanes), unmasked)
-            self.spread = dict(kept)
-            body.do(f"br i1 {body.let(f'icmp slt i64 {whole}, {high}')}, label %{name}.rest, label %{name}.end")
-            body.label(f"{name}.rest")
-            self.index[loop.variable] = whole
-            self.vector = Vector(loop.variable, lanes, self._mask(whole, high, lanes))
-            self._items(loop.body)
-            body.do(f"br label %{name}.end")
-            body.label(f"{name}.end")
+            whole = self._whole(low, high, lanes)
+            if self.guards:
+                start, end = self._inner(loop, low, whole)
+                part(low, start, False)
+                part(start, end, False, True)
+                low = end
+            part(low, whole, False)
+            part(whole, high, True)
+        self.guards = guards
         self.vector, self.spread = outer, kept
 
     def _mask(self, at: str, high: str, lanes: int) -> str:
@@ -406,7 +402,9 @@ class RegionWriter(Access):
         body = self.body
         if isinstance(s, Load | Const | SizeOf | Primitive | Position | Fold):
             self.dtypes[s.result] = s.dtype
-        if isinstance(s, Primitive):
+        if isinstance(s, Primitive) and s.result in self.guards:
+            self._within(s.result)
+        elif isinstance(s, Primitive):
             lanes = max(self.lanes.get(a, 1) for a in s.args)
             args = [self._in_lanes(a, lanes) for a in s.args]
             self._set(s.result, arithmetic(body, s, args, [self.dtypes[a] for a in s.args], lanes), lanes)

@@ -435,14 +435,21 @@ def lanes_of(nest: Nest) -> int:
     """How many steps of the vector loop are taken at once: more where little is done in each, so that waiting for one
     sum fills no time. It depends on the statements alone, for it decides in which order sums are added."""
     widest = 1
+    places: set[int] = set()  # what tells where the loops are, and is known for most steps together
+    work = 0.0
     for s in nest.body:
         if isinstance(s, Reduce) and s.position is not None:
             return 1
         if isinstance(s, Store) and s.combine != "set" and is_computed(s.address):
             return 1
+        if isinstance(s, Position | SizeOf) or (isinstance(s, Const | Primitive) and _of_places(s, places)):
+            places.add(s.result)
+            continue
+        work += weight(s)
         if isinstance(s, Load | Primitive | Reduce):
             widest = max(widest, s.dtype.itemsize)
-    work = sum(weight(s) for s in nest.body)
+        elif isinstance(s, Store):
+            widest = max(widest, s.buffer.dtype.itemsize)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
     if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
@@ -459,6 +466,11 @@ def lanes_of(nest: Nest) -> int:
         while lanes > 2 and lanes // 2 >= length:
             lanes //= 2
     return lanes
+
+
+def _of_places(s: Const | Primitive, places: set[int]) -> bool:
+    """Whether a statement computes an integer or a truth from others that do."""
+    return s.dtype.kind in "iub" and (isinstance(s, Const) or all(a in places for a in s.args))
 
 
 def _exceeds(size: Size, limit: int) -> bool:

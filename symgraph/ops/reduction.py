@@ -114,8 +114,8 @@ def _prod_grad(g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
 def _extremum_grad(g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
     """Elements that tie for the extremum share the gradient equally."""
     hit = ew.equal(x, _spread(out, x, axis, keepdims))
-    one = ew.where(hit, full_like(x, fill=1), 0.0)  # of the dtype of x: a count of bools is an integer, and widens float32
-    share = g / sum(one, axis=axis, keepdims=keepdims)
+    each = ew.where(hit, full_like(x, fill=1), 0.0)  # in the dtype of x, for a count of bools would widen float32
+    share = g / sum(each, axis=axis, keepdims=keepdims)
     return ew.where(hit, _spread(share, x, axis, keepdims), 0.0)
 
 
