@@ -11,6 +11,7 @@ import numpy as np
 
 from compiler.program import (
     LOW,
+    RUN,
     Accumulate,
     Address,
     Buffer,
@@ -33,6 +34,7 @@ from compiler.program import (
     Store,
     Tiles,
     identity,
+    runs,
 )
 from symgraph.dims import Size
 from symgraph.expr import Expr, format_expr
@@ -67,6 +69,7 @@ class _Writer:
         self.lines: list[str] = []
         self.lane: str | None = None  # which lane an iteration of the loop over vectors is
         self.lanes: dict[int, int] = {}  # how many an accumulator has
+        self.running: list[int] = []  # accumulators whose steps are added up in runs
         self.wide: dict[str, int] = {}  # how many elements of a partial make one of the result
 
     def address(self, address: Address) -> str:
@@ -192,10 +195,22 @@ def _items(w: _Writer, items: Sequence[Item], level: int) -> None:
                 times = "" if s.factor == 1 else f"*{size_text(s.factor, w.names)}"
                 low, high = f"low{times}", f"min(high, {high}){times}"
             note = f"  # {s.lanes} at a time" if s.lanes > 1 else ""
+            running = runs(s)
+            for a in running:
+                assert a.run is not None
+                w.put(level, f"run{a.accumulator} = [{_number(identity(a.combine, a.run), a.run)}]*{s.lanes}")
             w.put(level, f"for i{s.variable} in range({high if low == '0' else f'{low}, {high}'}):{note}")
+            w.running = [a.accumulator for a in running]
             if s.lanes > 1:
                 w.lane = f"(i{s.variable} - {low})%{s.lanes}" if s.tiled else f"i{s.variable}%{s.lanes}"
             _items(w, s.body, level + 1)
+            for k in w.running:
+                whole = RUN * s.lanes
+                ahead = f"(i{s.variable} - {low})" if s.tiled else f"i{s.variable}"
+                w.put(level + 1, f"if {ahead}%{whole} == {whole - 1}: acc{k}, run{k} = added(acc{k}, run{k})")
+            for k in w.running:
+                w.put(level, f"acc{k}, run{k} = added(acc{k}, run{k})")
+            w.running = []
             if s.lanes > 1:
                 w.lane = None
         elif isinstance(s, Tiles):
@@ -262,6 +277,8 @@ def _statement(w: _Writer, s: Item) -> str:
         return f"{target} = {value if s.combine == 'set' else f'{_combining(s.combine)}({target}, {value})'}"
     assert isinstance(s, Accumulate)
     accumulator = f"acc{s.accumulator}"
+    if s.accumulator in w.running:
+        accumulator = f"run{s.accumulator}"
     if s.accumulator in w.lanes:
         accumulator += f"[{w.lane}]"
     if s.position is None:
@@ -328,6 +345,7 @@ def namespace() -> dict[str, Any]:
         better_maximum=lambda v, best: v > best or (v != v and best == best),
         better_minimum=lambda v, best: v < best or (v != v and best == best),
         matmul=_matmul,
+        added=_added,
         folded=_folded,
         combined=_combined,
     )
@@ -341,6 +359,11 @@ def _folded(combine: Any, lanes: Any) -> Any:
         half = len(lanes) // 2
         lanes = [combine(a, b) for a, b in zip(lanes[:half], lanes[half:], strict=True)]
     return lanes[0]
+
+
+def _added(accumulator: Any, run: Any) -> Any:
+    """What a run has added up goes to the accumulator, lane by lane, and the run begins anew."""
+    return [a + type(a)(r) for a, r in zip(accumulator, run, strict=True)], [type(r)(0) for r in run]
 
 
 def _combined(combine: Any, first: Any, partials: Any, dtype: Any, lanes: int = 1, block: int = 1) -> Any:

@@ -27,6 +27,7 @@ from compiler.emit_scalar import (
     wide,
 )
 from compiler.program import (
+    RUN,
     Accumulate,
     Buffer,
     Check,
@@ -46,6 +47,7 @@ from compiler.program import (
     Store,
     Tiles,
     identity,
+    runs,
     walk,
 )
 from symgraph.errors import CompileError
@@ -88,6 +90,7 @@ class RegionWriter(Guarded):
         super().__init__(Body(module, self.loops and inlines(region.items)), region.across)
         self.module, self.region, self.name = module, region, name
         self.accumulators: dict[int, Start] = {}
+        self.running: dict[int, Accumulate] = {}  # what the loop over vectors adds up in runs
         self.wide = {**{p.partial: p.lanes for p in region.partials}, **region.wide}
         self.checks = any(isinstance(s, Check) for s in walk(region.items))
 
@@ -102,6 +105,8 @@ class RegionWriter(Guarded):
                 body.do(f"%acc{s.accumulator} = alloca {wide(register_type(s.dtype), s.lanes)}")
                 if s.position:
                     body.do(f"%pos{s.accumulator} = alloca i64")
+                if s.run is not None:
+                    body.do(f"%run{s.accumulator} = alloca {wide(register_type(s.run), s.lanes)}")
         held = self._tile_buffers()
         body.do("br label %start")
         body.label("start")
@@ -213,7 +218,7 @@ class RegionWriter(Guarded):
             if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
                 count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
         self._spread_outside(loop)
-        outer, kept, guards = self.vector, dict(self.spread), self.guards
+        outer, kept, guards, running, first = self.vector, dict(self.spread), self.guards, self.running, low
 
         def part(start: str, end: str, masked: bool, inside: bool = False) -> None:
             """The steps from one place to another; `inside` of all ranges."""
@@ -225,8 +230,14 @@ class RegionWriter(Guarded):
                 mask = self._mask(f"%{name}", end, lanes) if masked else None
                 self.vector = Vector(loop.variable, lanes, mask)
                 self._items(loop.body)
+                if self.running:
+                    self._end_run(body.let(f"sub nsw i64 %{name}, {first}"), lanes)
 
             body.counted(name, start, end, str(lanes), steps)
+
+        self.running = {s.accumulator: s for s in runs(loop)}
+        for s in self.running.values():
+            self._start_run(s)
 
         self.guards = guards_of(loop)
         if count > TWICE:
@@ -240,7 +251,9 @@ class RegionWriter(Guarded):
                 low = end
             part(low, whole, False)
             part(whole, high, True)
-        self.guards = guards
+        for s in self.running.values():
+            self._add_run(s)
+        self.guards, self.running = guards, running
         self.vector, self.spread = outer, kept
 
     def _mask(self, at: str, high: str, lanes: int) -> str:
@@ -357,11 +370,45 @@ class RegionWriter(Guarded):
         if s.position is not None:
             self._accumulate_position(s)
             return
-        known = body.let(f"load {type_}, ptr %acc{k}")
-        value = self._in_lanes(s.value, lanes)
+        value, dtype, place = self._in_lanes(s.value, lanes), s.run or s.dtype, f"%acc{k}"
         if self.vector is not None and self.vector.mask is not None:
-            value = self._neutral(value, s.combine, s.dtype, lanes)
+            value = self._neutral(value, s.combine, dtype, lanes)
+        if k in self.running:
+            type_, place = wide(register_type(dtype), lanes), f"%run{k}"
+        elif dtype != s.dtype:
+            value, dtype = convert(body, value, dtype, s.dtype, lanes), s.dtype
+        known = body.let(f"load {type_}, ptr {place}")
+        body.do(f"store {type_} {self.combine(s.combine, known, value, dtype, lanes)}, ptr {place}")
+
+    def _start_run(self, s: Accumulate) -> None:
+        assert s.run is not None
+        kind, lanes = register_type(s.run), self.accumulators[s.accumulator].lanes
+        none = splat(literal(identity(s.combine, s.run), s.run), kind, lanes)
+        self.body.do(f"store {wide(kind, lanes)} {none}, ptr %run{s.accumulator}")
+
+    def _add_run(self, s: Accumulate) -> None:
+        """accumulator = combine(accumulator, what its run has added up)"""
+        assert s.run is not None
+        body, k, lanes = self.body, s.accumulator, self.accumulators[s.accumulator].lanes
+        value = body.let(f"load {wide(register_type(s.run), lanes)}, ptr %run{k}")
+        value = convert(body, value, s.run, s.dtype, lanes)
+        type_ = wide(register_type(s.dtype), lanes)
+        known = body.let(f"load {type_}, ptr %acc{k}")
         body.do(f"store {type_} {self.combine(s.combine, known, value, s.dtype, lanes)}, ptr %acc{k}")
+
+    def _end_run(self, ahead: str, lanes: int) -> None:
+        """After the last step of a run, by how far it is ahead of the first step."""
+        body = self.body
+        step = body.let(f"and i64 {ahead}, {(RUN - 1) * lanes}")
+        tag = body.new()[1:]
+        last = body.let(f"icmp eq i64 {step}, {(RUN - 1) * lanes}")
+        body.do(f"br i1 {last}, label %{tag}.last, label %{tag}.next, !prof !0")
+        body.label(f"{tag}.last")
+        for s in self.running.values():
+            self._add_run(s)
+            self._start_run(s)
+        body.do(f"br label %{tag}.next")
+        body.label(f"{tag}.next")
 
     def _accumulate_position(self, s: Accumulate) -> None:
         body, type_, k = self.body, register_type(s.dtype), s.accumulator

@@ -258,7 +258,7 @@ class _Lowering:
 
         def starts(depth: int) -> list[Item]:
             return [
-                Start(a, s.dtype, s.combine, s.position is not None, nest.lanes)
+                Start(a, s.dtype, s.combine, s.position is not None, nest.lanes, s.run)
                 for a, s in reduces.values()
                 if s.depth == depth
             ]
@@ -286,7 +286,7 @@ class _Lowering:
                 levels[depth].append(note)
             if isinstance(s, Reduce):
                 position = None if s.position is None else _renamed(s.position, names)
-                levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position))
+                levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position, s.run))
             elif isinstance(s, Store) and k in sums:
                 levels[depth].append(s._replace(buffer=sums[k].buffer, address=sums[k].address))
             elif isinstance(s, Load | Store):
@@ -446,7 +446,9 @@ def lanes_of(nest: Nest) -> int:
             places.add(s.result)
             continue
         work += weight(s)
-        if isinstance(s, Load | Primitive | Reduce):
+        if isinstance(s, Reduce):
+            widest = max(widest, (s.run or s.dtype).itemsize)
+        elif isinstance(s, Load | Primitive):
             widest = max(widest, s.dtype.itemsize)
         elif isinstance(s, Store):
             widest = max(widest, s.buffer.dtype.itemsize)

@@ -118,6 +118,7 @@ class Reduce(NamedTuple):
     depth: int  # the loops from this one on are reduced
     dtype: np.dtype[Any]  # of the accumulator
     position: Address | None  # for argmax and argmin: the number of the element
+    run: np.dtype[Any] | None = None  # of the sums of some steps, which are then added to it
 
 
 class Check(NamedTuple):
@@ -147,16 +148,22 @@ class Start(NamedTuple):
     combine: str
     position: bool
     lanes: int
+    run: np.dtype[Any] | None = None
 
 
 class Accumulate(NamedTuple):
-    """accumulator = combine(accumulator, value); with the position of the extremum, where that is wanted"""
+    """accumulator = combine(accumulator, value); with the position of the extremum, where that is wanted
+
+    Where there is a `run`, values of this dtype are added up in it for `RUN` steps of a loop over vectors, or to its
+    end, and then added to the accumulator, which is wider.
+    """
 
     accumulator: int
     dtype: np.dtype[Any]
     value: int
     combine: str
     position: Address | None
+    run: np.dtype[Any] | None = None
 
 
 class Finish(NamedTuple):
@@ -488,6 +495,15 @@ class Recorder:
         if name in BINARY_MATH or name in ("idiv", "irem", "ipow", "shl", "shr"):
             return lambda x, y: self.emit(name, (x, y if isinstance(y, S) else self.const(y, x)), x.dtype)
         raise AttributeError(name)
+
+
+RUN = 16
+"""How many steps of a loop over vectors are added up in a narrow accumulator: as few as NumPy adds up one by one."""
+
+
+def runs(loop: Loop) -> list[Accumulate]:
+    """The accumulations of a loop over vectors that are added up in runs of its steps."""
+    return [s for s in loop.body if isinstance(s, Accumulate) and s.run is not None] if loop.lanes > 1 else []
 
 
 def walk(items: Sequence[Item]) -> Iterator[Item]:

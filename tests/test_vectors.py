@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from formulas import FORMULAS
+from support import run_text
 
 import symgraph as sg
 from compiler import interpret
@@ -113,6 +114,33 @@ def test_steps_between_the_ends_ask_for_no_neighbours() -> None:
     function(x=np.ones(100))
     inner = [part for part in function.llvm.split("\n\n") if "masked.load" in part]
     assert inner and any("call i64 @llvm.smax" in part for part in inner)
+
+
+def test_long_sums_of_float32_add_as_the_source_says() -> None:
+    x = sg.placeholder("x", shape=("n", "m"), dtype="float32")
+    function = sg.compile([np.sum(x), np.sum(x * x)], fma=False)
+    for shape in ((3, 5001), (4500, 1), (40, 130)):
+        data = {"x": np.random.default_rng(3).normal(size=shape).astype(np.float32)}
+        chosen = sg.compile([np.sum(x), np.sum(x * x)], fma=False)
+        for got, wanted in zip(chosen(**data), run_text(chosen, data), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+        assert [np.asarray(r).tobytes() for r in function(**data)] == [np.asarray(r).tobytes() for r in chosen(**data)]
+
+
+@pytest.mark.parametrize("size", [10**6, 3 * 10**6 + 1])
+def test_long_sums_of_float32_are_accurate(size: int) -> None:
+    x = sg.placeholder("x", shape=("n",), dtype="float32")
+    function = sg.compile(np.sum(x))
+    rng = np.random.default_rng(4)
+    # equal numbers are rounded to the same side in every step of a run
+    for values, bound in (
+        (rng.random(size), 2.0**-24),
+        (rng.normal(size=size), 2.0**-24),
+        (np.full(size, 0.1), 2.0**-22),
+    ):
+        given = values.astype(np.float32)
+        exact, magnitude = np.sum(given, dtype=np.float64), np.sum(np.abs(given), dtype=np.float64)
+        assert abs(float(function(x=given)) - exact) <= bound * magnitude
 
 
 def test_slopes_of_extrema_are_in_the_dtype_of_the_values() -> None:
