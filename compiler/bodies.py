@@ -398,9 +398,8 @@ class Bodies:
         if reduced == list(range(depth, len(loops))):
             # Sums over everything are long. Sums along rows run in many lanes, so each adds few numbers.
             whole = depth == 0 and buffer.dtype == np.float32 and reducer.combine == "add"
-            wide = FLOAT64 if whole else buffer.dtype
-            value = m.cast(value, wide)
-            m.body.append(Reduce(buffer, address, value.number, reducer.combine, depth, wide, None))
+            wide, run = (FLOAT64, buffer.dtype) if whole else (buffer.dtype, None)
+            m.body.append(Reduce(buffer, address, value.number, reducer.combine, depth, wide, None, run))
         else:
             nest.fills.append((buffer, identity(reducer.combine, buffer.dtype)))
             m.body.append(Store(buffer, address, value.number, reducer.combine))

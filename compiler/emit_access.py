@@ -142,7 +142,7 @@ class Access:
         """The lanes that count, and of them those where a statement is true."""
         vector = self.vector
         assert vector is not None
-        if mask is None:
+        if mask is None or self.values[mask] == "true":
             return vector.mask
         given = self._in_lanes(mask, vector.lanes)
         if vector.mask is None:
@@ -165,18 +165,7 @@ class Access:
         whole = wide(kind, lanes)
         mask = self._mask_of(s.mask)
         if step == 1 and not irregular:
-            if s.mask is not None:
-                offset = self._inside(buffer, offset, lanes)
-            pointer = self._at(buffer, offset)
-            if mask is None:
-                value = body.let(f"load {whole}, ptr {pointer}, align {buffer.dtype.itemsize}")
-            else:
-                name = f"llvm.masked.load.{suffix(kind, lanes)}.p0"
-                self.body.module.declare(f"{whole} @{name}(ptr, i32, <{lanes} x i1>, {whole})", pure=False)
-                value = body.let(
-                    f"call {whole} @{name}(ptr {pointer}, i32 {buffer.dtype.itemsize}, <{lanes} x i1> {mask}, "
-                    f"{whole} zeroinitializer)"
-                )
+            value = self._load_lanes(s, offset, mask)
         else:
             name = f"llvm.masked.gather.{suffix(kind, lanes)}.v{lanes}p0"
             self.body.module.declare(f"{whole} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {whole})", pure=False)
@@ -189,6 +178,20 @@ class Access:
         if buffer.dtype.kind == "b":
             value = body.let(f"icmp ne {whole} {value}, zeroinitializer")
         self._set(s.result, value, lanes)
+
+    def _load_lanes(self, s: Load, offset: str, mask: str | None) -> str:
+        """Neighbours, in lanes that count."""
+        assert self.vector is not None
+        body, size, lanes, kind = self.body, s.buffer.dtype.itemsize, self.vector.lanes, memory_type(s.buffer.dtype)
+        if s.mask is not None and mask is not None and self.values[s.mask] != "true":
+            offset = self._inside(s.buffer, offset, lanes)
+        whole, pointer = wide(kind, lanes), self._at(s.buffer, offset)
+        if mask is None:
+            return body.let(f"load {whole}, ptr {pointer}, align {size}")
+        name = f"llvm.masked.load.{suffix(kind, lanes)}.p0"
+        self.body.module.declare(f"{whole} @{name}(ptr, i32, <{lanes} x i1>, {whole})", pure=False)
+        given = f"ptr {pointer}, i32 {size}, <{lanes} x i1> {mask}, {whole} zeroinitializer"
+        return body.let(f"call {whole} @{name}({given})")
 
     def _inside(self, buffer: Buffer, offset: str, lanes: int) -> str:
         """An offset whose lanes touch the buffer, or 0: processors take thousands of cycles to find out that nothing is

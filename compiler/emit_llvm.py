@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from compiler.combine import combining
 from compiler.emit_control import NO_ERROR, ChooseWriter
 from compiler.emit_loop import RepeatWriter, control_sizes
 from compiler.emit_product import call_product
-from compiler.emit_region import RegionWriter, combine_function, fill
+from compiler.emit_region import RegionWriter, fill
 from compiler.emit_scalar import Body, Module, memory_type, register_type
 from compiler.emit_shared import rows_apart
 from compiler.program import (
@@ -25,6 +26,7 @@ from compiler.program import (
     Control,
     Fill,
     Finish,
+    Fold,
     Load,
     Loop,
     Partial,
@@ -260,13 +262,12 @@ class ProgramWriter:
 
     def _combine(self, p: Partial, chunks: Size) -> None:
         """buffer = the partials of all chunks combined, in their order."""
-        name = f"{self.name}_combine_{p.partial.name}"
-        main, module = self.main, self.module
-        text = combine_function(module, name, p)
-        module.functions.append(text)
-        target = self.pointer(p.buffer)
-        count, elements = main.size(chunks), main.size(p.buffer.elements)
-        main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {elements})")
+        name, main = f"{self.name}_combine_{p.partial.name}", self.main
+        text, buffers = RegionWriter(self.module, combining(p, chunks), name).write()
+        self.module.functions.append(text)
+        given = [f"ptr %{b.name}" for b in buffers if b.role != "slot"]
+        given += ["ptr %slots"] if p.buffer.role == "slot" else []
+        main.do(f"call void @{name}({', '.join([*given, 'ptr %sizes'])})")
 
 
 def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
@@ -361,15 +362,15 @@ def needed_sizes(program: Program) -> list[Size]:
             for f in step.fills:
                 need(f.buffer.elements)
             for p in step.partials:
-                need(p.buffer.elements, p.partial.elements)
-            for s in walk(step.items):
+                need(p.partial.elements)
+            for s in walk([*step.items, *(s for p in step.partials for s in combining(p, step.chunks).items)]):
                 if isinstance(s, Loop):
                     need(s.size, s.factor)
                 elif isinstance(s, Tiles):
                     need(s.width)
                 elif isinstance(s, Fill):
                     need(s.buffer.elements, s.row)
-                elif isinstance(s, Load | Store | Finish | Position):
+                elif isinstance(s, Load | Store | Finish | Position | Fold):
                     need_address(s.address)
                     if isinstance(s, Load) and s.mask is not None:
                         need(s.buffer.elements)

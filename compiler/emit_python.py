@@ -13,6 +13,7 @@ import numpy as np
 
 from compiler.program import (
     LOW,
+    RUN,
     Accumulate,
     Address,
     Buffer,
@@ -21,6 +22,7 @@ from compiler.program import (
     Const,
     Fill,
     Finish,
+    Fold,
     Item,
     Load,
     Loop,
@@ -38,6 +40,7 @@ from compiler.program import (
     Store,
     Tiles,
     identity,
+    runs,
 )
 from symgraph.dims import Size
 from symgraph.expr import Expr, format_expr
@@ -72,6 +75,7 @@ class _Writer:
         self.lines: list[str] = []
         self.lane: str | None = None  # which lane an iteration of the loop over vectors is
         self.lanes: dict[int, int] = {}  # how many an accumulator has
+        self.running: list[int] = []  # accumulators whose steps are added up in runs
         self.wide: dict[str, int] = {}  # how many elements of a partial make one of the result
 
     def address(self, address: Address) -> str:
@@ -303,6 +307,7 @@ def _region(w: _Writer, region: Region, level: int) -> None:
         _items(w, region.items, level)
         return
     size, chunk, chunks = (size_text(s, w.names) for s in (region.size, region.chunk, region.chunks))
+    w.wide.update((b.name, lanes) for b, lanes in region.wide.items())
     for p in region.partials:
         if p.lanes > 1:
             w.wide[p.partial.name] = p.lanes
@@ -318,8 +323,10 @@ def _region(w: _Writer, region: Region, level: int) -> None:
     for p in region.partials:
         target, dtype = p.buffer.name, p.buffer.dtype.name
         first = _number(identity(p.combine, p.partial.dtype), p.partial.dtype)
-        lanes = "" if p.lanes == 1 else f", {p.lanes}"
-        w.put(level, f"{target}[:] = combined({_combining(p.combine)}, {first}, {p.partial.name}s, {dtype}{lanes})")
+        given = [_combining(p.combine), first, f"{p.partial.name}s", dtype]
+        given += [f"lanes={p.lanes}"] if p.lanes > 1 else []
+        given += [f"block={size_text(p.block, w.names)}"] if p.block != 1 else []
+        w.put(level, f"{target}[:] = combined({', '.join(given)})")
 
 
 def _combining(name: str) -> str:
@@ -336,10 +343,22 @@ def _items(w: _Writer, items: Sequence[Item], level: int) -> None:
                 times = "" if s.factor == 1 else f"*{size_text(s.factor, w.names)}"
                 low, high = f"low{times}", f"min(high, {high}){times}"
             note = f"  # {s.lanes} at a time" if s.lanes > 1 else ""
+            running = runs(s)
+            for a in running:
+                assert a.run is not None
+                w.put(level, f"run{a.accumulator} = [{_number(identity(a.combine, a.run), a.run)}]*{s.lanes}")
             w.put(level, f"for i{s.variable} in range({high if low == '0' else f'{low}, {high}'}):{note}")
+            w.running = [a.accumulator for a in running]
             if s.lanes > 1:
                 w.lane = f"(i{s.variable} - {low})%{s.lanes}" if s.tiled else f"i{s.variable}%{s.lanes}"
             _items(w, s.body, level + 1)
+            for k in w.running:
+                whole = RUN * s.lanes
+                ahead = f"(i{s.variable} - {low})" if s.tiled else f"i{s.variable}"
+                w.put(level + 1, f"if {ahead}%{whole} == {whole - 1}: acc{k}, run{k} = added(acc{k}, run{k})")
+            for k in w.running:
+                w.put(level, f"acc{k}, run{k} = added(acc{k}, run{k})")
+            w.running = []
             if s.lanes > 1:
                 w.lane = None
         elif isinstance(s, Tiles):
@@ -395,6 +414,9 @@ def _statement(w: _Writer, s: Item) -> str:
         if s.accumulator in w.lanes:
             value = f"folded({_combining(s.combine)}, {value})"
         return f"{s.buffer.name}[{w.address(s.address)}] = {value}"
+    if isinstance(s, Fold):
+        lanes = f"{s.buffer.name}.reshape(-1, {s.lanes})[{w.address(s.address)}]"
+        return f"v{s.result} = folded({_combining(s.combine)}, {lanes})"
     if isinstance(s, Store):
         at = w.address(s.address)
         if s.buffer.name in w.wide:
@@ -403,6 +425,8 @@ def _statement(w: _Writer, s: Item) -> str:
         return f"{target} = {value if s.combine == 'set' else f'{_combining(s.combine)}({target}, {value})'}"
     assert isinstance(s, Accumulate)
     accumulator = f"acc{s.accumulator}"
+    if s.accumulator in w.running:
+        accumulator = f"run{s.accumulator}"
     if s.accumulator in w.lanes:
         accumulator += f"[{w.lane}]"
     if s.position is None:
@@ -469,6 +493,7 @@ def namespace() -> dict[str, Any]:
         better_maximum=lambda v, best: v > best or (v != v and best == best),
         better_minimum=lambda v, best: v < best or (v != v and best == best),
         matmul=_matmul,
+        added=_added,
         folded=_folded,
         joined=lambda tape, row, first: np.concatenate((row, tape) if first else (tape, row)),
         combined=_combined,
@@ -485,12 +510,18 @@ def _folded(combine: Any, lanes: Any) -> Any:
     return lanes[0]
 
 
-def _combined(combine: Any, first: Any, partials: Any, dtype: Any, lanes: int = 1) -> Any:
-    """What the chunks accumulated, in their order."""
+def _added(accumulator: Any, run: Any) -> Any:
+    """What a run has added up goes to the accumulator, lane by lane, and the run begins anew."""
+    return [a + type(a)(r) for a, r in zip(accumulator, run, strict=True)], [type(r)(0) for r in run]
+
+
+def _combined(combine: Any, first: Any, partials: Any, dtype: Any, lanes: int = 1, block: int = 1) -> Any:
+    """What the chunks accumulated, in their order; elements a block apart are neighbours in what is given."""
     total = np.full(partials.shape[1], first)
     for part in partials:
         total = combine(total, part)
-    return np.array([_folded(combine, total[k : k + lanes]) for k in range(0, len(total), lanes)]).astype(dtype)
+    found = np.array([_folded(combine, total[k : k + lanes]) for k in range(0, len(total), lanes)]).astype(dtype)
+    return found.reshape(block, -1).T.ravel() if len(found) else found
 
 
 def _idiv(x: Any, y: Any) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from compiler import vector_math
-from compiler.emit_access import Access, Vector, counting
+from compiler.emit_access import Vector, counting
+from compiler.emit_guards import Guarded, guards_of
 from compiler.emit_scalar import (
     Body,
     Module,
@@ -26,17 +27,18 @@ from compiler.emit_scalar import (
     wide,
 )
 from compiler.program import (
+    RUN,
     Accumulate,
     Buffer,
     Check,
     Const,
     Fill,
     Finish,
+    Fold,
     Item,
     Load,
     Loop,
     Note,
-    Partial,
     Position,
     Primitive,
     Region,
@@ -45,6 +47,7 @@ from compiler.program import (
     Store,
     Tiles,
     identity,
+    runs,
     walk,
 )
 from symgraph.errors import CompileError
@@ -79,7 +82,7 @@ def has_loops(region: Region) -> bool:
     return any(isinstance(s, Loop) for s in walk(region.items))
 
 
-class RegionWriter(Access):
+class RegionWriter(Guarded):
     """Writes one region as a function."""
 
     def __init__(self, module: Module, region: Region, name: str, repeated: bool = False) -> None:
@@ -87,7 +90,8 @@ class RegionWriter(Access):
         super().__init__(Body(module, (self.loops or repeated) and inlines(region.items)), region.across)
         self.module, self.region, self.name = module, region, name
         self.accumulators: dict[int, Start] = {}
-        self.wide_partials = {p.partial: p.lanes for p in region.partials}
+        self.running: dict[int, Accumulate] = {}  # what the loop over vectors adds up in runs
+        self.wide = {**{p.partial: p.lanes for p in region.partials}, **region.wide}
         self.checks = any(isinstance(s, Check) for s in walk(region.items))
 
     def write(self) -> tuple[str, list[Buffer]]:
@@ -101,6 +105,8 @@ class RegionWriter(Access):
                 body.do(f"%acc{s.accumulator} = alloca {wide(register_type(s.dtype), s.lanes)}")
                 if s.position:
                     body.do(f"%pos{s.accumulator} = alloca i64")
+                if s.run is not None:
+                    body.do(f"%run{s.accumulator} = alloca {wide(register_type(s.run), s.lanes)}")
         held = self._tile_buffers()
         body.do("br label %start")
         body.label("start")
@@ -190,10 +196,6 @@ class RegionWriter(Access):
 
         body.counted("low", "%first", "%last", width, inside)
 
-    def _smaller(self, a: str, b: str) -> str:
-        self.module.declare("i64 @llvm.smin.i64(i64, i64)")
-        return f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})"
-
     def _loop(self, loop: Loop) -> None:
         body = self.body
         low, high = "0", body.size(loop.size)
@@ -217,35 +219,42 @@ class RegionWriter(Access):
             if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
                 count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
         self._spread_outside(loop)
-        outer, kept = self.vector, dict(self.spread)
-        name = body.new()[1:]
-        self.index[loop.variable] = f"%{name}"
+        outer, kept, guards, running, first = self.vector, dict(self.spread), self.guards, self.running, low
+
+        def part(start: str, end: str, masked: bool, inside: bool = False) -> None:
+            """The steps from one place to another; `inside` of all ranges."""
+            name = body.new()[1:]
+            self.index[loop.variable] = f"%{name}"
+            self.inside, self.spread = inside, dict(kept)
+
+            def steps() -> None:
+                mask = self._mask(f"%{name}", end, lanes) if masked else None
+                self.vector = Vector(loop.variable, lanes, mask)
+                self._items(loop.body)
+                if self.running:
+                    self._end_run(body.let(f"sub nsw i64 %{name}, {first}"), lanes)
+
+            body.counted(name, start, end, str(lanes), steps)
+
+        self.running = {s.accumulator: s for s in runs(loop)}
+        for s in self.running.values():
+            self._start_run(s)
+
+        self.guards = guards_of(loop)
         if count > TWICE:
-
-            def masked() -> None:
-                self.vector = Vector(loop.variable, lanes, self._mask(f"%{name}", high, lanes))
-                self._items(loop.body)
-
-            body.counted(name, low, high, str(lanes), masked)
+            part(low, high, True)
         else:
-            self.module.declare("i64 @llvm.smax.i64(i64, i64)")
-            rows = body.let(f"sub nsw i64 {high}, {low}")
-            rows = body.let(f"call i64 @llvm.smax.i64(i64 {rows}, i64 0)")
-            whole = body.let(f"add nsw i64 {low}, {body.let(f'and i64 {rows}, {-lanes}')}")
-
-            def unmasked() -> None:
-                self.vector = Vector(loop.variable, lanes, None)
-                self._items(loop.body)
-
-            body.counted(name, low, whole, str(lanes), unmasked)
-            self.spread = dict(kept)
-            body.do(f"br i1 {body.let(f'icmp slt i64 {whole}, {high}')}, label %{name}.rest, label %{name}.end")
-            body.label(f"{name}.rest")
-            self.index[loop.variable] = whole
-            self.vector = Vector(loop.variable, lanes, self._mask(whole, high, lanes))
-            self._items(loop.body)
-            body.do(f"br label %{name}.end")
-            body.label(f"{name}.end")
+            whole = self._whole(low, high, lanes)
+            if self.guards:
+                start, end = self._inner(loop, low, whole)
+                part(low, start, False)
+                part(start, end, False, True)
+                low = end
+            part(low, whole, False)
+            part(whole, high, True)
+        for s in self.running.values():
+            self._add_run(s)
+        self.guards, self.running = guards, running
         self.vector, self.spread = outer, kept
 
     def _mask(self, at: str, high: str, lanes: int) -> str:
@@ -312,7 +321,7 @@ class RegionWriter(Access):
         body, buffer, dtype = self.body, s.buffer, s.buffer.dtype
         vector = self.vector
         kind = register_type(dtype)
-        spread = self.wide_partials.get(buffer, 1)
+        spread = self.wide.get(buffer, 1)
         if vector is None:
             offset, _, _ = self._offset(s.address)
             known = self._read(buffer, self._at(buffer, offset), 1)
@@ -362,11 +371,45 @@ class RegionWriter(Access):
         if s.position is not None:
             self._accumulate_position(s)
             return
-        known = body.let(f"load {type_}, ptr %acc{k}")
-        value = self._in_lanes(s.value, lanes)
+        value, dtype, place = self._in_lanes(s.value, lanes), s.run or s.dtype, f"%acc{k}"
         if self.vector is not None and self.vector.mask is not None:
-            value = self._neutral(value, s.combine, s.dtype, lanes)
+            value = self._neutral(value, s.combine, dtype, lanes)
+        if k in self.running:
+            type_, place = wide(register_type(dtype), lanes), f"%run{k}"
+        elif dtype != s.dtype:
+            value, dtype = convert(body, value, dtype, s.dtype, lanes), s.dtype
+        known = body.let(f"load {type_}, ptr {place}")
+        body.do(f"store {type_} {self.combine(s.combine, known, value, dtype, lanes)}, ptr {place}")
+
+    def _start_run(self, s: Accumulate) -> None:
+        assert s.run is not None
+        kind, lanes = register_type(s.run), self.accumulators[s.accumulator].lanes
+        none = splat(literal(identity(s.combine, s.run), s.run), kind, lanes)
+        self.body.do(f"store {wide(kind, lanes)} {none}, ptr %run{s.accumulator}")
+
+    def _add_run(self, s: Accumulate) -> None:
+        """accumulator = combine(accumulator, what its run has added up)"""
+        assert s.run is not None
+        body, k, lanes = self.body, s.accumulator, self.accumulators[s.accumulator].lanes
+        value = body.let(f"load {wide(register_type(s.run), lanes)}, ptr %run{k}")
+        value = convert(body, value, s.run, s.dtype, lanes)
+        type_ = wide(register_type(s.dtype), lanes)
+        known = body.let(f"load {type_}, ptr %acc{k}")
         body.do(f"store {type_} {self.combine(s.combine, known, value, s.dtype, lanes)}, ptr %acc{k}")
+
+    def _end_run(self, ahead: str, lanes: int) -> None:
+        """After the last step of a run, by how far it is ahead of the first step."""
+        body = self.body
+        step = body.let(f"and i64 {ahead}, {(RUN - 1) * lanes}")
+        tag = body.new()[1:]
+        last = body.let(f"icmp eq i64 {step}, {(RUN - 1) * lanes}")
+        body.do(f"br i1 {last}, label %{tag}.last, label %{tag}.next, !prof !0")
+        body.label(f"{tag}.last")
+        for s in self.running.values():
+            self._add_run(s)
+            self._start_run(s)
+        body.do(f"br label %{tag}.next")
+        body.label(f"{tag}.next")
 
     def _accumulate_position(self, s: Accumulate) -> None:
         body, type_, k = self.body, register_type(s.dtype), s.accumulator
@@ -405,9 +448,11 @@ class RegionWriter(Access):
 
     def _statement(self, s: Item) -> None:
         body = self.body
-        if isinstance(s, Load | Const | SizeOf | Primitive | Position):
+        if isinstance(s, Load | Const | SizeOf | Primitive | Position | Fold):
             self.dtypes[s.result] = s.dtype
-        if isinstance(s, Primitive):
+        if isinstance(s, Primitive) and s.result in self.guards:
+            self._within(s.result)
+        elif isinstance(s, Primitive):
             lanes = max(self.lanes.get(a, 1) for a in s.args)
             args = [self._in_lanes(a, lanes) for a in s.args]
             self._set(s.result, arithmetic(body, s, args, [self.dtypes[a] for a in s.args], lanes), lanes)
@@ -433,6 +478,10 @@ class RegionWriter(Access):
                 body.do(f"store i64 0, ptr %pos{s.accumulator}")
         elif isinstance(s, Finish):
             self._finish(s)
+        elif isinstance(s, Fold):
+            offset = body.let(f"mul nsw i64 {self._offset(s.address)[0]}, {s.lanes}")
+            value = self._read(s.buffer, self._at(s.buffer, offset), s.lanes)
+            self._set(s.result, self._folded(value, s.combine, s.dtype, s.lanes), 1)
         elif isinstance(s, Position):
             offset, step, irregular = self._offset(s.address)
             assert not irregular
@@ -493,39 +542,3 @@ def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> 
         body.do(f"store {type_} {constant}, ptr {at}")
 
     body.counted(tag, "0", size, "1", inside)
-
-
-def combine_function(module: Module, name: str, p: Partial) -> str:
-    """The function that combines partials: for each element the chunks in order, then the lanes."""
-    body = Body(module)
-    helper = RegionWriter(module, Region([]), name)
-    helper.body = body
-    dtype, lanes, kind = p.partial.dtype, p.lanes, memory_type(p.partial.dtype)
-    type_ = wide(register_type(dtype), lanes)
-    body.do(f"%sum = alloca {type_}")
-    first = splat(literal(identity(p.combine, dtype), dtype), register_type(dtype), lanes)
-
-    def element() -> None:
-        body.do(f"store {type_} {first}, ptr %sum")
-
-        def chunk() -> None:
-            number = body.let(f"add nsw i64 {body.let('mul nsw i64 %chunk, %elements')}, %element")
-            at = body.let(f"getelementptr inbounds {wide(kind, lanes)}, ptr %partial, i64 {number}")
-            value = helper._read(p.partial, at, lanes)
-            known = body.let(f"load {type_}, ptr %sum")
-            body.do(f"store {type_} {helper.combine(p.combine, known, value, dtype, lanes)}, ptr %sum")
-
-        body.counted("chunk", "0", "%chunks", "1", chunk)
-        total = helper._folded(body.let(f"load {type_}, ptr %sum"), p.combine, dtype, lanes)
-        total = convert(body, total, dtype, p.buffer.dtype)
-        if p.buffer.dtype.kind == "b":
-            total = body.let(f"zext i1 {total} to i8")
-        at = body.let(f"getelementptr inbounds {memory_type(p.buffer.dtype)}, ptr %buffer, i64 %element")
-        body.do(f"store {memory_type(p.buffer.dtype)} {total}, ptr {at}")
-
-    body.counted("element", "0", "%elements", "1", element)
-    body.do("ret void")
-    head = (
-        f"\ndefine internal void @{name}(ptr noalias %buffer, ptr noalias %partial, i64 %chunks, i64 %elements) #6 {{"
-    )
-    return "\n".join([head, "entry:", *body.lines, "}"])

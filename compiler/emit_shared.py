@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from compiler.emit_control import NO_ERROR
 from compiler.emit_scalar import Body
-from compiler.program import OVERHEAD, Buffer, Load, Region, Repeat, Store, walk
+from compiler.program import OVERHEAD, Buffer, Finish, Fold, Load, Region, Repeat, Store, walk
 from symgraph import dims
 from symgraph.dims import Size
 
@@ -55,7 +55,7 @@ def rows_apart(step: Repeat) -> Region | None:
     if not rows or any(b.role == "scalar" or b.elements == 1 for b in changing):
         return None
     for region in regions:
-        touched = {s.buffer for s in walk(region.items) if isinstance(s, Load | Store)} & changing
+        touched = {s.buffer for s in walk(region.items) if isinstance(s, Load | Store | Finish | Fold)} & changing
         if region.size is None and touched:
             return None
         if region.size is not None and (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from compiler.bodies import weight
 from compiler.program import (
@@ -12,8 +12,10 @@ from compiler.program import (
     Address,
     Buffer,
     Check,
+    Const,
     Fill,
     Finish,
+    Fold,
     Item,
     Load,
     Loop,
@@ -25,12 +27,14 @@ from compiler.program import (
     Reduce,
     Ref,
     Region,
+    SizeOf,
     Start,
     Store,
     Tiles,
     identity,
 )
 from compiler.rows import row_of
+from compiler.vectors import blocks_of, is_computed, transposed, vector_of
 from symgraph import dims
 from symgraph.dims import Size
 
@@ -62,6 +66,9 @@ class _Lowering:
         self.inside: list[Item] = []
         self.after: list[Item] = []
         self.fills: list[Fill] = []
+        self.copies: dict[tuple[Buffer, Size], Buffer] = {}
+        self.blocks: dict[Buffer, Size] = {}  # of what is accumulated: how many neighbours lie apart
+        self.wide: dict[Buffer, int] = {}
         self.variables = 1
         self.accumulators = 0
 
@@ -76,6 +83,9 @@ class _Lowering:
             nest.lanes = lanes_of(nest)
         if rows_mode:
             self._stage()
+        else:
+            for nest in self.nests:
+                self._choose(nest)
         across = max((n.lanes for n in self.nests), default=1) if rows_mode else 1
         width = self._width(across) if len(self.nests) > 1 else None
         for buffer, row in self.private.items():
@@ -104,8 +114,9 @@ class _Lowering:
             moved,
             self.fills,
             list(self.partials.values()),
-            list(self.private),
+            [*self.private, *self.copies.values(), *self.wide],
             rows_mode,
+            self.wide,
         )
 
     def _flatten(self) -> None:
@@ -149,6 +160,45 @@ class _Lowering:
             self.nests.insert(0, fresh)
             self.private[copy] = row
 
+    def _choose(self, nest: Nest) -> None:
+        """Let vectors run along a long loop around short ones, with what they touch side by side."""
+        vector = vector_of(nest, self.nests, SHORT) if nest.lanes > 1 else nest.vector
+        if vector == nest.vector:
+            return
+        blocks = blocks_of(nest, vector, self.nests)
+        assert blocks is not None
+        nest.vector = vector
+        nest.lanes = lanes_of(nest)
+
+        def moved(s: Item) -> Item:
+            if not isinstance(s, Load | Store) or s.buffer not in blocks or not _has(s.address, vector):
+                return s
+            block = blocks[s.buffer]
+            address = transposed(s.address, block, s.buffer, nest.sizes)
+            assert address is not None
+            if isinstance(s, Load):
+                return s._replace(buffer=self._copy(s.buffer, block), address=address)
+            self.blocks[s.buffer] = block
+            return s._replace(address=address)
+
+        nest.rewrite([moved(s) for s in nest.body])
+
+    def _copy(self, buffer: Buffer, block: Size) -> Buffer:
+        """A chunk's copy of an array in which elements a block apart are neighbours."""
+        copy = self.copies.get((buffer, block))
+        if copy is not None:
+            return copy
+        number = f"{len(self.copies)}_" if self.copies else ""
+        copy = Buffer(f"t_{number}{buffer.name}", buffer.dtype, buffer.elements, "tile", buffer.node)
+        self.copies[buffer, block] = copy
+        outer, inner, across = self.variables, self.variables + 1, dims.floordiv(buffer.elements, block)
+        self.variables += 2
+        notes = [Note(buffer.node)] if buffer.node is not None else []
+        value = Load(1, buffer.dtype, buffer, Address(0, ((outer, block), (inner, 1))))
+        store = Store(copy, Address(0, ((outer, 1), (inner, across))), 1, "set")
+        self.before.append(Loop(outer, across, [Loop(inner, block, [*notes, value, store])]))
+        return copy
+
     def _width(self, across: int) -> Size:
         row_bytes: Size = 0
         for b, row in self.private.items():
@@ -164,7 +214,9 @@ class _Lowering:
         steps: dict[Buffer, Size] = {}
         for nest in self.nests:
             for s in nest.body:
-                if isinstance(s, Load | Store) and s.buffer not in self.private and s.buffer.role != "scalar":
+                if not isinstance(s, Load | Store) or s.buffer in self.private:
+                    continue
+                if s.buffer.role not in ("scalar", "tile"):
                     steps[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
         total: Size = 0
         for b, step in steps.items():
@@ -178,15 +230,19 @@ class _Lowering:
         self.variables += len(nest.sizes)
         reduces: dict[int, tuple[int, Reduce]] = {}
         targets: dict[Buffer, Buffer] = {}
+        sums: dict[int, _Sums] = {}
         for k, s in enumerate(nest.body):
             if isinstance(s, Reduce):
                 reduces[k] = self.accumulators, s
                 self.accumulators += 1
                 if s.depth == 0 and s.position is None:
                     targets[s.buffer] = self._partial(s.buffer, s.dtype, s.combine, 1)
-            elif isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _computed(s.address):
-                lanes = 1 if _has(s.address, nest.vector) else nest.lanes
-                targets[s.buffer] = self._partial(s.buffer, s.buffer.dtype, s.combine, lanes)
+            elif isinstance(s, Store) and s.combine != "set" and not is_computed(s.address):
+                if not _has(s.address, 0):
+                    lanes = 1 if _has(s.address, nest.vector) else nest.lanes
+                    targets[s.buffer] = self._partial(s.buffer, s.buffer.dtype, s.combine, lanes)
+                elif nest.lanes > 1 and not _has(s.address, nest.vector):
+                    sums[k] = self._sums(s, nest, names, _fresh(nest) + k)
         for buffer, value in nest.fills:
             if buffer in targets:
                 continue
@@ -202,7 +258,7 @@ class _Lowering:
 
         def starts(depth: int) -> list[Item]:
             return [
-                Start(a, s.dtype, s.combine, s.position is not None, nest.lanes)
+                Start(a, s.dtype, s.combine, s.position is not None, nest.lanes, s.run)
                 for a, s in reduces.values()
                 if s.depth == depth
             ]
@@ -230,7 +286,9 @@ class _Lowering:
                 levels[depth].append(note)
             if isinstance(s, Reduce):
                 position = None if s.position is None else _renamed(s.position, names)
-                levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position))
+                levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position, s.run))
+            elif isinstance(s, Store) and k in sums:
+                levels[depth].append(s._replace(buffer=sums[k].buffer, address=sums[k].address))
             elif isinstance(s, Load | Store):
                 buffer = targets.get(s.buffer, s.buffer) if isinstance(s, Store) else s.buffer
                 address = self._address(s.address, buffer, nest, names)
@@ -247,15 +305,39 @@ class _Lowering:
             factor = nest.factor if k == 0 else 1
             loop = Loop(names[k], size, [*starts(k + 1), *body, *ends(k + 1)], k == 0, factor, lanes)
             body = [*levels[k], loop]
+            if k == nest.vector:
+                body = [*levels[k], *(s.start for s in sums.values()), loop, *(i for s in sums.values() for i in s.end)]
         self.before += starts(0)
         self.inside += body
         self.after += ends(0)
 
     def _partial(self, buffer: Buffer, dtype: Any, combine: str, lanes: int) -> Buffer:
         partial = Buffer(f"p_{buffer.name}", dtype, buffer.elements * lanes, "partial", buffer.node)
-        self.partials[buffer] = Partial(buffer, partial, combine, lanes)
+        self.partials[buffer] = Partial(buffer, partial, combine, lanes, self.blocks.get(buffer, 1))
         self.before.append(Fill(partial, identity(combine, dtype)))
         return partial
+
+    def _sums(self, s: Store, nest: Nest, names: dict[int, int], result: int) -> _Sums:
+        """What the loop over vectors adds to a row, an element for each lane and step of the short loops inside."""
+        inner = [v for v in range(nest.vector + 1, len(nest.sizes)) if _has(s.address, v)]
+        elements: Size = 1
+        terms: list[tuple[int | Ref, Size]] = []
+        for v in reversed(inner):
+            terms.append((names[v], elements))
+            elements = elements * nest.sizes[v]
+        buffer = Buffer(f"w{len(self.wide)}_{s.buffer.name}", s.buffer.dtype, elements * nest.lanes, "tile", None)
+        self.wide[buffer] = nest.lanes
+        address = Address(0, tuple(terms))
+        # the loops inside are run again, with numbers of their own
+        again = {**names, **{v: self.variables + k for k, v in enumerate(inner)}}
+        self.variables += len(inner)
+        renamed = {names[v]: again[v] for v in inner}
+        at = Address(0, tuple((renamed[v], step) for v, step in terms))  # type: ignore[index]
+        end: Item = Store(s.buffer, self._address(s.address, s.buffer, nest, again), result, s.combine)
+        body = [Fold(result, s.buffer.dtype, buffer, at, s.combine, nest.lanes), end]
+        for v in reversed(inner):
+            body = [Loop(again[v], nest.sizes[v], body)]
+        return _Sums(buffer, address, Fill(buffer, identity(s.combine, s.buffer.dtype)), body)
 
     def _address(self, address: Address, buffer: Buffer, nest: Nest, names: dict[int, int]) -> Address:
         """An address with the region's names for loops; in a tile's buffer, counted from the tile's first row."""
@@ -272,6 +354,15 @@ class _Lowering:
         return Address(renamed.constant * width, ((names[0], 1), *rest, (LOW, -1)))
 
 
+class _Sums(NamedTuple):
+    """Where a loop over vectors adds to a row: lanes in a buffer of their own, its start, and what ends it."""
+
+    buffer: Buffer
+    address: Address
+    start: Fill
+    end: list[Item]
+
+
 def _moved(s: Item, buffer: Buffer, copy: Buffer) -> Item:
     return s._replace(buffer=copy) if isinstance(s, Load) and s.buffer is buffer else s
 
@@ -286,18 +377,20 @@ def abs_step(step: Size) -> Size:
     return abs(step) if isinstance(step, int) else step
 
 
+def _fresh(nest: Nest) -> int:
+    """A number that no statement has."""
+    made = (s.result for s in nest.body if isinstance(s, Load | Const | SizeOf | Position | Primitive))
+    return 1 + max(made, default=0)
+
+
 def _has(address: Address, variable: int) -> bool:
     return any(v == variable for v, _ in address.terms)
-
-
-def _computed(address: Address) -> bool:
-    return any(isinstance(v, Ref) for v, _ in address.terms)
 
 
 def _needs_order(nest: Nest) -> bool:
     """Whether rows must run one after the other: they add into computed places, or the first of equals is wanted."""
     return any(
-        (isinstance(s, Store) and s.combine != "set" and _computed(s.address))
+        (isinstance(s, Store) and s.combine != "set" and is_computed(s.address))
         or (isinstance(s, Reduce) and s.position is not None and s.depth == 0)
         for s in nest.body
     )
@@ -308,7 +401,7 @@ def _row_step(nest: Nest, buffer: Buffer) -> Size | None:
     step: Size | None = None
     for s in nest.body:
         if isinstance(s, Store) and s.buffer is buffer:
-            if s.combine == "set" or _computed(s.address) or s.address.constant != 0:
+            if s.combine == "set" or is_computed(s.address) or s.address.constant != 0:
                 return None
             step = next((k for v, k in s.address.terms if v == 0), None)
             if step is None or dims.floordiv(buffer.elements, nest.sizes[0]) != step or nest.factor != 1:
@@ -342,14 +435,23 @@ def lanes_of(nest: Nest) -> int:
     """How many steps of the vector loop are taken at once: more where little is done in each, so that waiting for one
     sum fills no time. It depends on the statements alone, for it decides in which order sums are added."""
     widest = 1
+    places: set[int] = set()  # what tells where the loops are, and is known for most steps together
+    work = 0.0
     for s in nest.body:
         if isinstance(s, Reduce) and s.position is not None:
             return 1
-        if isinstance(s, Store) and s.combine != "set" and _computed(s.address):
+        if isinstance(s, Store) and s.combine != "set" and is_computed(s.address):
             return 1
-        if isinstance(s, Load | Primitive | Reduce):
+        if isinstance(s, Position | SizeOf) or (isinstance(s, Const | Primitive) and _of_places(s, places)):
+            places.add(s.result)
+            continue
+        work += weight(s)
+        if isinstance(s, Reduce):
+            widest = max(widest, (s.run or s.dtype).itemsize)
+        elif isinstance(s, Load | Primitive):
             widest = max(widest, s.dtype.itemsize)
-    work = sum(weight(s) for s in nest.body)
+        elif isinstance(s, Store):
+            widest = max(widest, s.buffer.dtype.itemsize)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
     if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
@@ -366,6 +468,11 @@ def lanes_of(nest: Nest) -> int:
         while lanes > 2 and lanes // 2 >= length:
             lanes //= 2
     return lanes
+
+
+def _of_places(s: Const | Primitive, places: set[int]) -> bool:
+    """Whether a statement computes an integer or a truth from others that do."""
+    return s.dtype.kind in "iub" and (isinstance(s, Const) or all(a in places for a in s.args))
 
 
 def _exceeds(size: Size, limit: int) -> bool:

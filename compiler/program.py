@@ -119,6 +119,7 @@ class Reduce(NamedTuple):
     depth: int  # the loops from this one on are reduced
     dtype: np.dtype[Any]  # of the accumulator
     position: Address | None  # for argmax and argmin: the number of the element
+    run: np.dtype[Any] | None = None  # of the sums of some steps, which are then added to it
 
 
 class Check(NamedTuple):
@@ -148,16 +149,22 @@ class Start(NamedTuple):
     combine: str
     position: bool
     lanes: int
+    run: np.dtype[Any] | None = None
 
 
 class Accumulate(NamedTuple):
-    """accumulator = combine(accumulator, value); with the position of the extremum, where that is wanted"""
+    """accumulator = combine(accumulator, value); with the position of the extremum, where that is wanted
+
+    Where there is a `run`, values of this dtype are added up in it for `RUN` steps of a loop over vectors, or to its
+    end, and then added to the accumulator, which is wider.
+    """
 
     accumulator: int
     dtype: np.dtype[Any]
     value: int
     combine: str
     position: Address | None
+    run: np.dtype[Any] | None = None
 
 
 class Finish(NamedTuple):
@@ -171,7 +178,18 @@ class Finish(NamedTuple):
     position: bool
 
 
-Statement = Load | Const | SizeOf | Position | Primitive | Store | Reduce | Check
+class Fold(NamedTuple):
+    """result = an element of a buffer in which each of `lanes` lanes has its own, these combined in halves"""
+
+    result: int
+    dtype: np.dtype[Any]
+    buffer: Buffer
+    address: Address
+    combine: str
+    lanes: int
+
+
+Statement = Load | Const | SizeOf | Position | Primitive | Store | Reduce | Check | Fold
 
 
 class Note(NamedTuple):
@@ -242,13 +260,20 @@ Item = Statement | Note | Fill | Start | Accumulate | Finish | Loop | Tiles
 class Partial(NamedTuple):
     """Each chunk accumulates into a `partial` of its own; they are combined in order into `buffer` afterwards.
 
-    `lanes`: how many numbers of the partial make one element.
+    `lanes`: how many numbers of the partial make one element. `block`: so many neighbours of the buffer lie apart in
+    the partial, where elements that are a block apart are neighbours.
     """
 
     buffer: Buffer
     partial: Buffer
     combine: str
     lanes: int
+    block: Size = 1
+
+    @property
+    def across(self) -> Size:
+        """How many neighbours there are in the partial."""
+        return dims.floordiv(self.buffer.elements, self.block)
 
 
 @dataclass(eq=False)
@@ -257,8 +282,9 @@ class Region:
     of threads; `size` is None where nothing is cut into chunks.
 
     `cost` is about how many picoseconds a row takes, `moved` how many bytes of memory it reads and writes. `fills` are
-    done before. `tiles` are the buffers with room for one tile; `across` tells that in them rows are neighbours, so
-    that vectors run across rows. Of the buffers in `by_rows` each row of the region touches a row of its own alone.
+    done before. `tiles` are the buffers that each chunk has for itself, most with room for one tile; `across` tells
+    that in them rows are neighbours, so that vectors run across rows. `wide` are those in which lanes have elements of
+    their own, and how many. Of the buffers in `by_rows` each row of the region touches a row of its own alone.
     """
 
     items: list[Item]
@@ -271,6 +297,7 @@ class Region:
     partials: list[Partial] = field(default_factory=list)
     tiles: list[Buffer] = field(default_factory=list)
     across: bool = False
+    wide: dict[Buffer, int] = field(default_factory=dict)
     by_rows: frozenset[Buffer] = frozenset()
 
 
@@ -570,6 +597,15 @@ class Recorder:
         if name in BINARY_MATH or name in ("idiv", "irem", "ipow", "shl", "shr"):
             return lambda x, y: self.emit(name, (x, y if isinstance(y, S) else self.const(y, x)), x.dtype)
         raise AttributeError(name)
+
+
+RUN = 16
+"""How many steps of a loop over vectors are added up in a narrow accumulator: as few as NumPy adds up one by one."""
+
+
+def runs(loop: Loop) -> list[Accumulate]:
+    """The accumulations of a loop over vectors that are added up in runs of its steps."""
+    return [s for s in loop.body if isinstance(s, Accumulate) and s.run is not None] if loop.lanes > 1 else []
 
 
 def walk(items: Sequence[Item]) -> Iterator[Item]:

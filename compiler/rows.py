@@ -15,13 +15,14 @@ def row_of(buffer: Buffer, nests: Iterable[Nest]) -> Size | None:
     for nest in nests:
         for s in nest.accesses.get(buffer, ()):
             step = next((step for v, step in s.address.terms if v == 0), None)
-            if step is None or (row is not None and step != row) or not _in_row(s.address, step, nest.sizes):
+            if step is None or (row is not None and step != row) or not in_row(s.address, step, nest.sizes):
                 return None
             row = step
     return row
 
 
-def _in_row(address: Address, row: Size, sizes: Sequence[Size]) -> bool:
+def in_row(address: Address, row: Size, sizes: Sequence[Size]) -> bool:
+    """Whether an address, without its outermost loop, is plainly from 0 to below the length of a row."""
     least: Size = address.constant
     most: Size = address.constant
     for v, step in address.terms:

@@ -47,6 +47,9 @@ CHEAP, CHEAP_ELSEWHERE = 8, 24
 """What a value may cost, in additions, to be computed again instead of stored: in the same loops, where it would lie in
 a tile's buffer, and elsewhere, all uses together, where it would go to memory and back."""
 
+REPEATED = 8
+"""How many uses it counts for that a value is wanted in every step of a loop outside of its own."""
+
 
 @dataclass(eq=False)
 class Task:
@@ -72,6 +75,12 @@ def loops_of(shape: Shape, order: tuple[int, ...] | None = None) -> tuple[tuple[
     for k, axis in enumerate(axes):
         index[axis] = variable(k)
     return tuple(shape[a] for a in axes), tuple(index)
+
+
+def _repeats(element: Index) -> bool:
+    """Whether an element is meant again by every step of a loop around its own, so that it would be computed anew."""
+    used = {v for part in element for v, _ in part.terms if isinstance(v, int)}
+    return bool(used) and len(used) <= max(used)
 
 
 def in_registers(place: Place, task: Task) -> bool:
@@ -186,7 +195,8 @@ class Scheduler:
             task.direct = [in_registers(place, task) for place in task.places]
             for place, direct in zip(task.places, task.direct, strict=True):
                 if not direct and place.element is not None and computed(place.base):
-                    self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + 1
+                    uses = REPEATED if _repeats(place.element) else 1
+                    self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + uses
         self.by_node[node] = made
         self.tasks.extend(made)
 

@@ -226,7 +226,7 @@ def floordiv(a: Size, b: Size) -> Size:
         return a // b if b else 0
     if b == 1:
         return a
-    if b == 0:
+    if a == 0 or b == 0:
         return 0
     if a == b:
         return 1

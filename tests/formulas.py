@@ -161,6 +161,20 @@ def distances(x: Any) -> Any:
     return np.mean(np.sqrt(np.sum(d * d, axis=2) + 1e-2))
 
 
+@formula(x=("n", 3), c=("m", 3), w=("m",))
+def pulls(x: Any, c: Any, w: Any) -> Any:
+    d = x[:, None, :] - c[None, :, ::-1]
+    r = np.sqrt(np.sum(d * d, axis=2) + 0.25)
+    pull = d / r[:, :, None] * w[None, :, None]
+    return (
+        np.sum(pull, axis=1),
+        np.sum(pull, axis=0),
+        np.max(pull, axis=1),
+        np.sum(d, axis=(0, 2)),
+        np.any(d > 1, axis=1),
+    )
+
+
 @formula(x=("n", "m"))
 def variance(x: Any) -> Any:
     d, e = x - np.mean(x, axis=1, keepdims=True), x - np.mean(x, axis=0)
@@ -255,6 +269,16 @@ def outer(x: Any, y: Any, a: Any) -> Any:
 def middle(x: Any) -> Any:
     d = x - np.mean(x, axis=1, keepdims=True)
     return np.sum(np.exp(d), axis=1), np.max(x, axis=1), np.sum(d * x, axis=(0, 2)), sg.softmax(x, axis=1)
+
+
+@formula(x=("n", 2, "k", "m"))
+def every_other(x: Any) -> Any:
+    return (
+        np.sum(x * x, axis=(1, 3)),
+        np.sum(np.exp(x), axis=(0, 2)),
+        np.min(x, axis=(1, 3)),
+        np.all(x < 1, axis=(1, 3)),
+    )
 
 
 @formula(x=("n", 4, 3))

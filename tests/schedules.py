@@ -64,6 +64,19 @@ def soft_assignment() -> Example:
     return Example(sg.compile(loss, wrt=[centres]), "value_and_grad", arguments)
 
 
+def pairwise_distances() -> Example:
+    x = _matrix("x", "n", 3)
+    d = x[:, None, :] - x[None, :, :]
+    loss = np.mean(np.sqrt(np.sum(d * d, axis=2) + 1e-6))
+    return Example(sg.compile(loss), "value_and_grad", {"x": np.ones((1000, 3))})
+
+
+def variance_of_columns() -> Example:
+    x = _matrix("x", "n", "m", dtype="float32")
+    d = x - x.mean(axis=0)
+    return Example(sg.compile(np.mean(d * d, axis=0)), "value", {"x": np.ones((4096, 512), np.float32)})
+
+
 def two_layer_network() -> Example:
     def matrix(name: str, *shape: Any) -> Any:
         return _matrix(name, *shape, dtype="float32")
@@ -79,7 +92,16 @@ def two_layer_network() -> Example:
 
 EXAMPLES: dict[str, Callable[[], Example]] = {
     make.__name__: make
-    for make in (softmax, layer_norm, logistic_regression, rosenbrock, soft_assignment, two_layer_network)
+    for make in (
+        softmax,
+        layer_norm,
+        logistic_regression,
+        rosenbrock,
+        soft_assignment,
+        pairwise_distances,
+        variance_of_columns,
+        two_layer_network,
+    )
 }
 
 

@@ -11,7 +11,7 @@ from symgraph import dims
 from symgraph.errors import DTypeError, ShapeError
 from symgraph.op import NONE, GradRule, Op, fresh_opaque, register
 from symgraph.ops import elementwise as ew
-from symgraph.ops.array import ANY, broadcast_like, normalize_axis
+from symgraph.ops.array import ANY, broadcast_like, full_like, normalize_axis
 from symgraph.types import ArrayType, Opaque, Shape, format_shape
 
 
@@ -114,7 +114,8 @@ def _prod_grad(g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
 def _extremum_grad(g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
     """Elements that tie for the extremum share the gradient equally."""
     hit = ew.equal(x, _spread(out, x, axis, keepdims))
-    share = g / sum(hit, axis=axis, keepdims=keepdims)
+    each = ew.where(hit, full_like(x, fill=1), 0.0)  # in the dtype of x, for a count of bools would widen float32
+    share = g / sum(each, axis=axis, keepdims=keepdims)
     return ew.where(hit, _spread(share, x, axis, keepdims), 0.0)
 
 
