@@ -407,8 +407,8 @@ def run_loop(run: Run, shape: Callable[[Shape], tuple[int, ...]], args: Sequence
         gathered = [np.zeros((0, *shape(out.type.shape)), out.type.dtype) for out in body.outputs[count:]]
     else:  # a round over zeros tells what would be gathered
         zeros = [np.zeros(x.shape[1:], x.dtype)[()] for x in given.xs]
-        results = run(body, [0, *given.states, *zeros, *given.outside])[count:]
-        gathered = [np.zeros((0, *np.shape(y)), np.asarray(y).dtype) for y in results]
+        flat = run(body, [0, *given.states, *zeros, *given.outside])[count:]
+        gathered = [np.zeros((0, *np.shape(y)), np.asarray(y).dtype) for y in flat]
     return (*state, *gathered, np.int64(rounds))
 
 
