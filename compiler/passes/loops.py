@@ -261,6 +261,8 @@ def _numbers(loop: Loop) -> dict[Key, _Elements]:
     def elements(x: Expr) -> Any:
         return found.get(x, given.get(x))
 
+    if any(elements(o).size == 0 for o in loop.outputs):  # all of a large array is wanted
+        return {}
     states: dict[Expr, Expr] = {}
     after: dict[Expr, Expr] = {}
     made: dict[Key, _Elements] = {}
