@@ -244,6 +244,13 @@ def _takes(node: Expr) -> Iterator[tuple[Size, str, Size]]:
         yield size, ">=", max(high + 1, -low)
 
 
+def _puts(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    x, i, v = map(_shape, node.args)
+    axis = node.params["axis"] % len(x)
+    for size, whole in zip(v, (*x[:axis], *i, *x[axis + 1 :]), strict=True):
+        yield size, "==", whole
+
+
 def _fills(node: Expr) -> Iterator[tuple[Size, str, Size]]:
     yield dims.product(_shape(node.args[0])), "==", dims.product(_shape(node))
 
@@ -268,6 +275,7 @@ _RULES: dict[str, Callable[[Expr], Iterator[tuple[Size, str, Size]]]] = {
     "concatenate": _joins,
     "getitem": _indices,
     "take": _takes,
+    "put": _puts,
     "reshape": _fills,
     "broadcast_to": _broadcasts,
     "squeeze": _squeezes,

@@ -19,7 +19,7 @@ from symgraph.config import no_grad
 from symgraph.contexts import branches_of, can_fail
 from symgraph.dims import Size
 from symgraph.errors import ArgumentError, DTypeError, LoopError, ShapeError, SymbolError
-from symgraph.expr import Body, Expr, as_expr, bound, rebuild, toposort
+from symgraph.expr import Body, Expr, as_expr, bound, build, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.tree import flatten, unflatten
 from symgraph.types import ArrayType, format_shape
@@ -251,20 +251,20 @@ def loop(
         _depth.value -= 1
     (whole, holds), outside = _joint(parameters, [*after, *gathered], test)
     lead = [as_expr(count)] if trips == ct.GIVEN else []
-    node = ct.loop(
-        *lead,
-        *firsts,
-        *over,
-        *outside,
-        trips=trips,
-        length=length,
-        states=len(firsts),
-        xs=len(over),
-        body=whole,
-        cond=holds if test else None,
-        reverse=bool(reverse),
-        limit=limit,
-        checkpoint=checkpoint,
+    node = build(
+        ct.loop,
+        [*lead, *firsts, *over, *outside],
+        {
+            "trips": trips,
+            "length": length,
+            "states": len(firsts),
+            "xs": len(over),
+            "body": whole,
+            "cond": holds if test else None,
+            "reverse": bool(reverse),
+            "limit": limit,
+            "checkpoint": checkpoint,
+        },
     )
     return [ct.item(node, index=k) for k in range(len(after) + len(gathered) + 1)]
 

@@ -11,7 +11,7 @@ import numpy as np
 from symgraph import origin
 from symgraph.contexts import Branch, branches_of, leaving
 from symgraph.errors import GradientError
-from symgraph.expr import Body, Expr, as_expr, bound, check_same_shape, rebuild, toposort, typed_placeholder
+from symgraph.expr import Body, Expr, as_expr, bound, build, check_same_shape, rebuild, toposort, typed_placeholder
 from symgraph.interning import collection_paused
 from symgraph.op import NONE, Op, Params
 from symgraph.ops import array as ar, control as ct, elementwise as ew
@@ -293,7 +293,7 @@ def taped(node: Expr, values: Sequence[Expr]) -> Expr:
     params = node.params
     body: Body = params["body"]
     params["body"] = Body(body.parameters, [*body.outputs, *values])
-    return ct.loop(*node.args, **params)  # type: ignore[no-any-return]
+    return build(ct.loop, node.args, params)
 
 
 def _collected(contributions: Sequence[Expr], node: Expr) -> Expr:

@@ -65,6 +65,15 @@ def scattered_sum(g: Any, i: Any, x: Any, axis: int) -> Any:
     return out
 
 
+def put_at(x: Any, i: Any, v: Any, axis: int, combine: str) -> Any:
+    out = np.moveaxis(np.array(x), axis, 0)
+    if combine == "add":
+        np.add.at(out, i, np.moveaxis(v, range(axis, axis + i.ndim), range(i.ndim)))
+    else:
+        out[i] = v
+    return np.moveaxis(out, 0, axis)
+
+
 def summed_to(g: Any, x: Any) -> Any:
     lead = g.ndim - x.ndim
     axes = (*range(lead), *(lead + a for a, s in enumerate(x.shape) if s == 1))
@@ -130,6 +139,21 @@ CASES: list[Case] = [
             lambda g, i, x, axis=axis: scattered_sum(g, i, x, axis % x.ndim),
         )
         for a, i, axis in ((A, I1, 1), (A, I2, -1), (V, I2, 0), (V, I1[:0], 0))
+    ),
+    *(
+        Case(
+            "put",
+            (a, i, np.take(a, i, axis) + 1),
+            {"axis": axis, "combine": combine},
+            lambda x, i, v, axis=axis, combine=combine: put_at(x, i, v, axis % x.ndim, combine),
+        )
+        for a, i, axis, combine in (
+            (A, np.array(1), 0, "set"),
+            (A, np.array(-1), 2, "set"),
+            (V, np.array(3), 0, "set"),
+            (A, I1, 1, "add"),
+            (V, I2, 0, "add"),
+        )
     ),
     *(
         Case("concatenate", parts, {"axis": axis}, lambda *xs, axis=axis: np.concatenate(xs, axis))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import symgraph as sg
+from symgraph.tree import flatten
 
 
 class Flow(NamedTuple):
@@ -28,6 +29,20 @@ class Pair(NamedTuple):
 def real(*shape: int, seed: int = 0, dtype: Any = np.float64) -> Any:
     """Moderate numbers."""
     return np.asarray(np.random.default_rng((seed, *shape)).uniform(0.5, 1.5, shape)).astype(dtype)
+
+
+def symbols(values: Mapping[str, Any], *, declare: bool) -> dict[str, Any]:
+    """A placeholder for each value."""
+    if not declare:
+        return {name: sg.placeholder(name) for name in values}
+    return {
+        name: sg.placeholder(name, shape=(None,) * np.ndim(x), dtype=np.asarray(x).dtype) for name, x in values.items()
+    }
+
+
+def plain(tree: Any) -> list[Any]:
+    """The arrays of a result."""
+    return [v.data if isinstance(v, sg.Variable) else v for v in flatten(tree)[0]]
 
 
 def nested(depth: int, x: Any, y: Any) -> Any:

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
-from control_cases import BRANCHES, LOOPS, Flow
+from control_cases import BRANCHES, LOOPS, Flow, plain, symbols
 from support import difference
 
 import symgraph as sg
 from compiler import interpret
-from symgraph.tree import flatten
 
 FLOWS = BRANCHES | LOOPS
-
-
-def symbols(values: Mapping[str, Any], *, declare: bool) -> dict[str, Any]:
-    """A placeholder for each value."""
-    if not declare:
-        return {name: sg.placeholder(name) for name in values}
-    return {
-        name: sg.placeholder(name, shape=(None,) * np.ndim(x), dtype=np.asarray(x).dtype) for name, x in values.items()
-    }
-
-
-def plain(tree: Any) -> list[Any]:
-    """The arrays of a result."""
-    return [v.data if isinstance(v, sg.Variable) else v for v in flatten(tree)[0]]
 
 
 def results(flow: Flow, *, declare: bool) -> dict[str, list[Any]]:

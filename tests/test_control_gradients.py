@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from control_cases import BRANCHES, LOOPS, Flow
-from test_control import plain, symbols
+from control_cases import BRANCHES, LOOPS, Flow, plain, symbols
 
 import symgraph as sg
 from compiler import interpret
+from symgraph.tree import flatten
 
 FLOWS = {
     name: flow
@@ -29,7 +29,7 @@ def loss(flow: Flow, values: dict[str, Any]) -> Any:
     """A number that depends on all floating-point results."""
     total: Any = 0.0
     reference = plain(flow.meaning(**flow.values))
-    for k, (result, known) in enumerate(zip(plain(flow.program(**values)), reference, strict=True)):
+    for k, (result, known) in enumerate(zip(flatten(flow.program(**values))[0], reference, strict=True)):
         if np.asarray(known).dtype.kind == "f":
             total = total + sg.sum(result * weights(known, k))
     return total
@@ -56,7 +56,7 @@ def differences(f: Any, values: dict[str, Any], name: str) -> Any:
 def recorded(flow: Flow, values: dict[str, Any], wrt: list[str]) -> tuple[list[Any], list[Any]]:
     """Gradients of both orders by Variables."""
     boxes = {n: sg.Variable(np.asarray(x)) if n in wrt else x for n, x in values.items()}
-    lossy = loss_of_variables(flow, boxes)
+    lossy = loss(flow, boxes)
     first: list[Any] = [np.zeros(np.shape(values[n])) for n in wrt]
     second = [np.zeros(np.shape(values[n])) for n in wrt]
     if not isinstance(lossy, sg.Variable):
@@ -74,17 +74,6 @@ def recorded(flow: Flow, values: dict[str, Any], wrt: list[str]) -> tuple[list[A
         total.backward()
         second = [np.zeros(np.shape(values[n])) if boxes[n].grad is None else boxes[n].grad.data for n in wrt]
     return first, second
-
-
-def loss_of_variables(flow: Flow, boxes: dict[str, Any]) -> Any:
-    total: Any = 0.0
-    reference = plain(flow.meaning(**flow.values))
-    from symgraph.tree import flatten
-
-    for k, (result, known) in enumerate(zip(flatten(flow.program(**boxes))[0], reference, strict=True)):
-        if np.asarray(known).dtype.kind == "f":
-            total = total + sg.sum(result * weights(known, k))
-    return total
 
 
 @pytest.mark.parametrize("declare", [False, True], ids=["open", "declared"])
@@ -128,7 +117,7 @@ def test_gradients_of_programs(name: str, declare: bool) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-# -- what is not taken has no part in gradients -------------------------------------------------------------------------
+# -- what is not taken -------------------------------------------------------------------------------------------------
 
 CHOSEN: dict[str, tuple[Any, Any, Any]] = {
     "sqrt": (lambda x: np.where(x > 0, np.sqrt(x), 0.0), [0.0, 4.0, -0.0, 1.0], [0, 0.25, 0, 0.5]),

@@ -1,4 +1,4 @@
-"""Loops as they run: long ones, on several threads, in several threads of Python, pickled, with results of their own."""
+"""Loops as they run: long ones, on several threads, in several threads of Python, pickled."""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ ASKED: dict[str, Case] = {
     "len": Case(lambda: len(a), SymbolError, ("the shape of a is not known", "declare it")),
     "len of a named size": Case(lambda: len(rows), SymbolError, ("x.shape[0]", "as an int")),
     "len of a number": Case(lambda: len(u[0, 0]), TypeError, ("0 dimensions",)),
-    "iteration": Case(lambda: list(a), SymbolError, ("cannot loop over a", "declare it as an int")),
+    "iteration": Case(
+        lambda: list(a), SymbolError, ("cannot loop over a", "sg.scan(body, init, x)", "declare the length as an int")
+    ),
     "iteration over a named size": Case(lambda: list(rows), SymbolError, ("cannot loop over rows",)),
     "iteration over a number": Case(lambda: list(u[0, 0]), TypeError, ("0 dimensions",)),
     "unpacking": Case(lambda: (lambda x, y: x)(*a), SymbolError, ("cannot loop over a",)),

@@ -137,6 +137,7 @@ def check(probes: Sequence[Probe], *, kernel: bool, declare: bool, tolerance: fl
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "pow": [{"exponent": e} for e in (0, 1, 2, 3, 5, -1, 0.5, 2.5)],
     "cast": [{"dtype": "<f8"}],
+    "duplicate": [{"number": 1}],
 }
 SMOOTH = [op for op in REGISTRY.values() if op.kind == "elementwise" and op.grad != NONE]
 DOMAINS = list(dict.fromkeys(interval for op in SMOOTH for interval in op.domain))
@@ -250,7 +251,8 @@ def test_matrix_products(form: str) -> None:
 
 def test_no_row_is_left_out() -> None:
     tested = {op.name for op in SMOOTH} | {p.call.row for p in whole_arrays()} | {"sum", "prod", "max", "min", "matmul"}
-    assert tested == {op.name for op in REGISTRY.values() if op.grad != NONE}
+    control = {"switch", "loop"}  # test_control_gradients.py
+    assert tested | control == {op.name for op in REGISTRY.values() if op.grad != NONE}
 
 
 # -- what is flat ------------------------------------------------------------------------------------------------------
@@ -260,6 +262,7 @@ FLAT = {
     "size": {"axis": None},
     "placeholder": None,
     "constant": None,
+    **dict.fromkeys(("bound", "item", "branch"), None),
     **{row: {"axis": (0,), "keepdims": False} for row in ("any", "all", "argmax", "argmin")},
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift"), None),
 }

@@ -25,7 +25,7 @@ from compiler import Function, interpret
 from compiler.arguments import argument_type, convert, size_values
 from compiler.passes.simplify import RULES
 from compiler.variant import Variant
-from symgraph.errors import CompileError, SymbolError, SymgraphError
+from symgraph.errors import CompileError, LoopError, SymbolError, SymgraphError
 
 PROGRAMS = int(os.environ.get("SYMGRAPH_PROGRAMS", "60"))
 
@@ -85,7 +85,7 @@ class Program:
 
     def run(self, values: Mapping[str, Any]) -> list[Any]:
         """The results, for arrays, symbols or Variables."""
-        scope = {"np": np, **values}
+        scope = {"np": np, "sg": sg, **values}
         for line in self.lines:
             scope[line.target] = eval(compile(line.text, f"<{line.target} = {line.text}>", "eval"), scope)
         return [scope[o] for o in self.outputs]
@@ -325,6 +325,35 @@ JOINS = [
     "np.hstack([{}, {}])",
     "np.vstack([{}, {}])",
 ]
+CONTROL_EXACT = [
+    "{0} / 2 + sg.cond({1}.max() > 0, lambda: {0} * 2, lambda: {0} - 1)",
+    "sg.cond(np.any({1} > 1), lambda: {0} + {1}, lambda: {0} * {0})",
+    "sg.cond({0}.max() > 0, lambda: {0} / 2, lambda: sg.fori_loop(0, 2, lambda i, s: s - 0.5, {0}))",
+    "sg.switch(2, [lambda: {0}, lambda: -{0}, lambda: {0} * {1}])",
+    "sg.fori_loop(0, 3, lambda i, s: s / 2 + {1}, {0})",
+    "sg.fori_loop(0, 3, lambda i, s: (s[1], s[0] * 0.5), ({0}, {0} + {1}))[0]",
+    "sg.fori_loop(1, 3, lambda i, s: s * 0.25 + i, {0})",
+    "sg.fori_loop(0, 2, lambda i, s: sg.fori_loop(0, i + 1, lambda j, t: t * 0.5 - {1}, s), {0})",
+    "sg.fori_loop(0, 3, lambda i, s: sg.cond(i > 1, lambda: s + {1}, lambda: s / 2), {0})",
+    "sg.fori_loop(0, 0, lambda i, s: s + 1.5, {0})",
+    "sg.while_loop(lambda s: s[1] < 3, lambda s: (s[0] / 2 + {1}, s[1] + 1), ({0}, 0))[0]",
+    "sg.while_loop(lambda s: s[0].max() < 4, lambda s: (s[0] + 1, s[1] * 0.5), (abs({1}), {0}), max_iterations=9)[1]",
+    "sg.scan(lambda s, x: (x, s - x), {0}[0], {0})[1]",
+    "sg.scan(lambda s, x: (s / 2 + x, x * s), {0}[0], {0}, reverse=True)[1]",
+    "sg.scan(lambda s, x: (s, x[0] - x[1]), 0, ({0}, {0}[::-1]))[1]",
+    "sg.scan(lambda s, x: (s * 0.5 + 1, s), {0}, length=3)[1]",
+    "sg.scan(lambda s, x: (s + {1}, s * x), {1}, {0})[1]",
+    "sg.map(lambda x: x * 2 + 1, {0})",
+    "sg.map(lambda x: (x[0] + x[1]) / 4, ({0}, {0} * 2))",
+    "sg.map(lambda x: sg.cond(x.max() > 1, lambda: x / 2, lambda: x - 1), {0})",
+]
+CONTROL_ROUGH = [
+    "sg.fori_loop(0, 3, lambda i, s: np.sin(s) + {1}, {0})",
+    "sg.scan(lambda s, x: (np.tanh(s + x), s * x), {0}[0], {0})[1]",
+    "sg.map(lambda x: np.exp(-abs(x)).sum(), {0})",
+    "sg.while_loop(lambda s: s[1] < 3, lambda s: (np.cos(s[0]) * 0.5, s[1] + 1), ({0}, 0))[0]",
+    "sg.fori_loop(0, 2, lambda i, s: s * {0}.mean(), {0})",
+]
 PRODUCTS = ["{} @ {}", "{} @ {}.T", "np.dot({}, {})", "np.matmul({}, {})", "{}.T @ {}", "{}[None] @ {}"]
 
 
@@ -380,6 +409,13 @@ class Maker:
         one, two = self.levels[a], max(self.levels[a], self.levels[b])
         kind = self.kind(a)
         group = self.random.random()
+        if kind == "f" and self.random.random() < 0.15:
+            # What a loop changes keeps its type, and conditions are asked of values that every form computes alike.
+            number = self.scope[b]
+            b = b if np.ndim(number) == 0 and number.dtype == self.scope[a].dtype else a
+            if max(one, self.levels[b]) == GIVEN and self.random.random() < 0.8:
+                return choose(CONTROL_EXACT), (a, b), EXACT, False
+            return choose(CONTROL_ROUGH), (a, b), ROUGH, False
         if group < 0.3:
             if kind == "b":
                 return (
@@ -424,7 +460,7 @@ class Maker:
         if jumps and level == ROUGH:
             return
         holes = template.count("{}")
-        uses = operands if holes > 1 and len(operands) > 1 else operands[:1] * holes
+        uses = operands if "{0}" in template or (holes > 1 and len(operands) > 1) else operands[:1] * holes
         text = template.format(*uses)
         if "axis" in text and np.ndim(self.scope[uses[0]]) == 0:
             return  # NumPy reduces a number along axis 0
@@ -434,8 +470,8 @@ class Maker:
             return  # NumPy's means another operation there
         try:
             with np.errstate(all="ignore"):
-                value = eval(text, {"np": np}, self.scope)
-        except (ValueError, TypeError, IndexError):
+                value = eval(text, {"np": np, "sg": sg, **self.scope})
+        except (ValueError, TypeError, IndexError, LoopError):
             return
         if not isinstance(value, np.ndarray | np.generic) or value.dtype.str[1:] not in ("f8", "f4", "i8", "b1"):
             return

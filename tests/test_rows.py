@@ -111,6 +111,7 @@ def tail(x: Any) -> Any:
 
 
 OTHERS: dict[str, list[Meaning]] = {
+    "duplicate": [Meaning(lambda x: x.copy(), {"number": 1})],
     "expit": [Meaning(exact(lambda x: 1 / (1 + mpmath.exp(-x))))],
     "softplus": [Meaning(exact(lambda x: x if x == mpmath.inf else mpmath.log1p(mpmath.exp(x))))],
     "erf": [Meaning(exact(mpmath.erf))],
@@ -426,6 +427,7 @@ def test_layouts(dtype: str) -> None:
 def test_no_row_is_left_out() -> None:
     covered = {*UFUNCS, *OTHERS, *(case.row for case in CASES), *REDUCTIONS}
     covered |= {"where", "fma", "matmul", "placeholder", "constant"}
+    covered |= {name for name, op in REGISTRY.items() if op.kind in ("control", "part")} | {"bound"}  # test_control.py
     assert covered == set(REGISTRY)
 
 

@@ -15,7 +15,7 @@ from compiler.passes.rewrite import Rewrite, with_args
 from compiler.passes.simplify import all_rows
 from symgraph import origin
 from symgraph.contexts import branches_of
-from symgraph.expr import Body, Expr, as_expr, rebuild, toposort
+from symgraph.expr import Body, Expr, as_expr, build, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType
 
@@ -69,7 +69,7 @@ class Loop:
         }
         lead = [] if self.trips is None else [self.trips]
         args = (*lead, *self.states.values(), *self.xs.values(), *self.outside.values())
-        return ct.loop(*args, **params)  # type: ignore[no-any-return]
+        return build(ct.loop, args, params)  # it may take nothing at all
 
 
 def taken_apart(node: Expr, args: Sequence[Expr]) -> Loop:
@@ -261,6 +261,8 @@ def _numbers(loop: Loop) -> dict[Key, _Elements]:
     def elements(x: Expr) -> Any:
         return found.get(x, given.get(x))
 
+    if any(elements(o).size == 0 for o in loop.outputs):  # all of a large array is wanted
+        return {}
     states: dict[Expr, Expr] = {}
     after: dict[Expr, Expr] = {}
     made: dict[Key, _Elements] = {}

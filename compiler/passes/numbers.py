@@ -105,7 +105,10 @@ def _elements(node: Expr, found: Mapping[Expr, Elements]) -> Elements:
     if node.op.kind in ("view", "contraction") or node.op is ar.concatenate:
         result = node.op.impl(*args, **node.params)  # NumPy's own, on arrays of symbols
         made = np.empty(shape, object)
-        made[...] = np.asarray(result, object).reshape(shape) if shape else result
+        if shape:
+            made[...] = np.asarray(result, object).reshape(shape)
+        else:
+            made[()] = result[()] if isinstance(result, np.ndarray) else result
         return made
     if node.op.kind == "reduction":
         return _reduced(node, args[0])

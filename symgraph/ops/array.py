@@ -516,11 +516,16 @@ def _infer_put(types: Sequence[ArrayType], params: dict[str, Any]) -> ArrayType:
     part = _infer_take((x, i), params)
     if v.dtype is not None and x.dtype is not None and v.dtype != x.dtype:
         raise DTypeError(f"put: an array of {x.dtype} takes no elements of {v.dtype}")
-    if part.known and v.known and v.shape != part.shape:
+    if part.known and v.known and not _may_agree(v.shape, part.shape):
         raise ShapeError(f"put: shape {format_shape(v.shape)} does not fill a part of shape {format_shape(part.shape)}")
     if params["combine"] == "set" and i.known and i.shape != ():
         raise ShapeError("put: one index at a time can be written; which of equal ones counts would not be known")
     return ArrayType(x.dtype, x.shape)
+
+
+def _may_agree(a: Any, b: Any) -> bool:
+    """Whether two known shapes are equal, or the call may show that they are."""
+    return len(a) == len(b) and all(dims.agreed(x, y) is not None for x, y in zip(a, b, strict=True))
 
 
 def _grad_put(k: int, g: Any, out: Any, x: Any, i: Any, v: Any, *, axis: int, combine: str) -> Any:

@@ -357,7 +357,7 @@ def _check_trips(kind: ArrayType) -> None:
 
 def _expand_loop(*args: Any, **params: Any) -> Any:
     """States in the types that they have after any number of rounds."""
-    from symgraph.expr import Body
+    from symgraph.expr import Body, build
 
     types = [ar.type_of(a) for a in args]
     body, count = params["body"], params["states"]
@@ -374,7 +374,7 @@ def _expand_loop(*args: Any, **params: Any) -> Any:
         return None
     params["body"] = Body(typed.parameters, [*fitted, *typed.outputs[count:]])
     lead = [] if given.trips is None else [given.trips]
-    return loop(*lead, *firsts, *given.xs, *given.outside, **params)
+    return build(loop, [*lead, *firsts, *given.xs, *given.outside], params)
 
 
 def run_loop(run: Run, shape: Callable[[Shape], tuple[int, ...]], args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -401,13 +401,14 @@ def run_loop(run: Run, shape: Callable[[Shape], tuple[int, ...]], args: Sequence
         rounds += 1
     if params["reverse"]:
         rows.reverse()
-    gathered = []
-    for k, out in enumerate(body.outputs[count:]):
-        if rows:
-            gathered.append(np.stack([row[k] for row in rows]))
-        else:
-            inner = () if isinstance(out.type.shape, Opaque) else shape(out.type.shape)
-            gathered.append(np.zeros((0, *inner), out.type.dtype))
+    if rows:
+        gathered = [np.stack(column) for column in zip(*rows, strict=True)]
+    elif all(out.type.known for out in body.outputs[count:]):
+        gathered = [np.zeros((0, *shape(out.type.shape)), out.type.dtype) for out in body.outputs[count:]]
+    else:  # a round over zeros tells what would be gathered
+        zeros = [np.zeros(x.shape[1:], x.dtype)[()] for x in given.xs]
+        flat = run(body, [0, *given.states, *zeros, *given.outside])[count:]
+        gathered = [np.zeros((0, *np.shape(y)), np.asarray(y).dtype) for y in flat]
     return (*state, *gathered, np.int64(rounds))
 
 
