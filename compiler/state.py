@@ -21,7 +21,8 @@ STEPS = placeholder("steps", (), np.int64)
 
 def parameters_in(outputs: Any, updates: Mapping[Any, Any] | None) -> list[Parameter]:
     """The parameters that expressions use, and those that are updated."""
-    values = [as_expr(v) for v in (*flatten(outputs)[0], *(updates or {}).values())]
+    given = (*flatten(outputs)[0], *(updates or {}).values())
+    values = [as_expr(v) for v in given if isinstance(getattr(v, "expr", v), Expr | np.ndarray)]
     found = [parameter_of(node) for node in placeholders(values)]
     return list(dict.fromkeys([*(p for p in found if p is not None), *(updates or {})]))
 

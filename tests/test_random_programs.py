@@ -352,7 +352,7 @@ CONTROL_ROUGH = [
     "sg.scan(lambda s, x: (np.tanh(s + x), s * x), {0}[0], {0})[1]",
     "sg.map(lambda x: np.exp(-abs(x)).sum(), {0})",
     "sg.while_loop(lambda s: s[1] < 3, lambda s: (np.cos(s[0]) * 0.5, s[1] + 1), ({0}, 0))[0]",
-    "sg.fori_loop(0, 2, lambda i, s: s * {0}.mean(), {0})",
+    "sg.fori_loop(0, 2, lambda i, s: s * {0}.sum() / 8, {0})",
 ]
 PRODUCTS = ["{} @ {}", "{} @ {}.T", "np.dot({}, {})", "np.matmul({}, {})", "{}.T @ {}", "{}[None] @ {}"]
 
