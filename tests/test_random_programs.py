@@ -13,6 +13,7 @@ import os
 import random
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -469,9 +470,10 @@ class Maker:
         if "diff" in text and self.kind(*uses) == "b":
             return  # NumPy's means another operation there
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("error")  # NumPy warns of the mean of nothing
                 value = eval(text, {"np": np, "sg": sg, **self.scope})
-        except (ValueError, TypeError, IndexError, LoopError):
+        except (ValueError, TypeError, IndexError, LoopError, RuntimeWarning):
             return
         if not isinstance(value, np.ndarray | np.generic) or value.dtype.str[1:] not in ("f8", "f4", "i8", "b1"):
             return
