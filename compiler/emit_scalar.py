@@ -365,18 +365,26 @@ def _define(module: Module, symbol: str, type_: str, parameters: int, attribute:
     return symbol
 
 
-def define_rule(
-    module: Module, name: str, type_: str, lanes: int, arguments: int, inline: bool, far: bool = False
-) -> str:
+def define_rule(module: Module, name: str, type_: str, lanes: int, arguments: int, inline: bool) -> str:
     """The function of a rule; returns its name."""
-    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}{'_far' if far else ''}{'_inline' if inline else ''}"
+    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}{'_inline' if inline else ''}"
     if symbol in module.helpers:
         return symbol
     module.helpers.add(symbol)
     dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
-    rule = vector_math.record(name, dtype, arguments, far)
     body = Body(module, inline)
-    values = {number: f"%x{k}" for k, number in enumerate(rule.arguments)}
+    rule = vector_math.record(name, dtype, arguments)
+    (result,) = write_rule(body, rule, dtype, [f"%x{k}" for k in range(arguments)], lanes)
+    vector = wide(type_, lanes)
+    lines = [*body.lines, f"  ret {vector} {result}"]
+    return _define(module, symbol, vector, arguments, "#3" if inline else "#4" if lanes == 1 else "#7", lines)
+
+
+def write_rule(
+    body: Body, rule: vector_math.Recorded, dtype: np.dtype[Any], given: Sequence[str], lanes: int = 1
+) -> list[str]:
+    """The statements of a rule, on arguments of a dtype; returns its results."""
+    values = dict(zip(rule.arguments, given, strict=True))
     dtypes = dict.fromkeys(rule.arguments, dtype)
     for s in rule.body:
         dtypes[s.result] = s.dtype
@@ -384,9 +392,7 @@ def define_rule(
             values[s.result] = splat(literal(s.value, s.dtype), register_type(s.dtype), lanes)
         else:
             values[s.result] = arithmetic(body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args], lanes)
-    vector = wide(type_, lanes)
-    lines = [*body.lines, f"  ret {vector} {values[rule.result]}"]
-    return _define(module, symbol, vector, arguments, "#3" if inline else "#4" if lanes == 1 else "#7", lines)
+    return [values[r] for r in rule.results]
 
 
 def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:

@@ -65,10 +65,10 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     program.outputs = [*arrays, *singles]
     products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps)
     library = blas() if products else {}
-    pool = {name: runtime.load().addresses[name] for name in ("pool_malloc", "pool_free")}
-    symbols = {**library, **pool}
     with machine.lock:
         text = emit(program, "core", sizes, bool(library)) + entry(program, "core")
+        used = [name for name in ("pool_malloc", "pool_free") if f"@{name}(" in text]
+        symbols = {**library, **{name: runtime.load().addresses[name] for name in used}}
         quick = program.statements > QUICK_FROM
         code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
         compilations += 1
