@@ -85,7 +85,7 @@ class KernelWriter:
         module.functions.append(
             "\n".join(
                 [
-                    f"\ndefine internal i64 @{self.name}({', '.join(parameters)}) #2 {{",
+                    f"\ndefine internal i64 @{self.name}({', '.join(parameters)}) #5 {{",
                     "entry:",
                     *main.size_loads(),
                     *main.lines,

@@ -121,7 +121,7 @@ class RegionWriter(Access):
             parameters.append("ptr %status")
         if region.size is not None:
             parameters += ["i64 %first", "i64 %last"]
-        attribute = "#6" if self.loops else "#1" if statements > BIG_NEST else "#2"
+        attribute = "#6" if self.loops else "#1" if statements > BIG_NEST else "#5"
         head = f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{"
         return "\n".join([head, "entry:", *body.size_loads(), *body.lines, "}"]), list(self.parameters)
 

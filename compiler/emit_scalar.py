@@ -141,9 +141,12 @@ class Module:
                 "attributes #2 = { nounwind }",
                 f"attributes #3 = {{ nounwind willreturn memory(none) alwaysinline {WIDTH} }}",
                 "attributes #4 = { nounwind willreturn memory(none) noinline }",
+                "attributes #5 = { nounwind alwaysinline }",
                 # vectors are written out; without the width LLVM would cut those of 512 bits in two
                 f"attributes #6 = {{ nounwind noinline {WIDTH} }}",
                 f"attributes #7 = {{ nounwind noinline {WIDTH} }}",
+                # what hardly ever runs is not worth LLVM's time
+                f"attributes #8 = {{ nounwind noinline optnone cold {WIDTH} }}",
                 '!0 = !{!"branch_weights", i32 1, i32 100000}',
                 "",
             ]
@@ -410,8 +413,9 @@ def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:
     body.label("far")
     body.do(f"ret {type_} {_call_far(body, name, type_, '%x0')}")
     body.label("near")
-    near = define_rule(module, name, type_, 1, 1, inline=False)
-    body.do(f"ret {type_} {body.let(f'call {type_} @{near}({type_} %x0)')}")
+    dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
+    (near,) = write_rule(body, vector_math.record(name, dtype, 1), dtype, ["%x0"])
+    body.do(f"ret {type_} {near}")
     return _define(module, symbol, type_, 1, "#4", body.lines)
 
 
@@ -437,7 +441,7 @@ def _defined_each(module: Module, name: str, type_: str, lanes: int) -> str:
 
     body.counted("k", "0", str(lanes), "1", one)
     body.do(f"ret {vector} {body.let(f'load {vector}, ptr %made')}")
-    return _define(module, symbol, vector, 2, "#7", body.lines)
+    return _define(module, symbol, vector, 2, "#8", body.lines)
 
 
 def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any], lanes: int = 1) -> str:

@@ -66,7 +66,8 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps)
     library = blas() if products else {}
     with machine.lock:
-        text = emit(program, "core", sizes, bool(library)) + entry(program, "core")
+        core = emit(program, "core", sizes, bool(library))
+        text = core + entry(program, "core", chunks="%parallel(" in core)
         used = [name for name in ("pool_malloc", "pool_free") if f"@{name}(" in text]
         symbols = {**library, **{name: runtime.load().addresses[name] for name in used}}
         quick = program.statements > QUICK_FROM

@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 import symgraph
 from compiler import cache as disk
 
-PIPELINE = 3
+PIPELINE = 4
 """The version of what is done to a module; another one makes kernels on disk unknown."""
 
 _LIBRARIES = 32
