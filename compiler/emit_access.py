@@ -134,9 +134,14 @@ class Access:
     def _at(self, buffer: Buffer, offset: str) -> str:
         if offset == "0":
             return self.pointer(buffer)
-        return self.body.let(
-            f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}, i64 {offset}"
-        )
+        kind = memory_type(buffer.dtype)
+        if buffer.role != "tile":
+            return self.body.let(f"getelementptr inbounds {kind}, ptr {self.pointer(buffer)}, i64 {offset}")
+        key = kind, offset  # most buffers of a tile are used at the same few offsets
+        base = self.body.known.get(key)
+        if base is None:
+            base = self.body.known[key] = self.body.let(f"getelementptr inbounds {kind}, ptr %tiles, i64 {offset}")
+        return self.body.let(f"getelementptr inbounds i8, ptr {base}, i64 {self.places[buffer]}")
 
     def _mask_of(self, mask: int | None) -> str | None:
         """The lanes that count, and of them those where a statement is true."""
@@ -163,7 +168,8 @@ class Access:
             return
         lanes = vector.lanes
         whole = wide(kind, lanes)
-        mask = self._mask_of(s.mask)
+        # a tile's buffer has room beyond the last row, and what stands there is used for nothing
+        mask = None if s.mask is None and buffer.role == "tile" and self.across else self._mask_of(s.mask)
         if step == 1 and not irregular:
             if s.mask is not None:
                 offset = self._inside(buffer, offset, lanes)
@@ -184,7 +190,7 @@ class Access:
             pointers = body.let(f"getelementptr {kind}, ptr {self.pointer(buffer)}, <{lanes} x i64> {offsets}")
             value = body.let(
                 f"call {whole} @{name}(<{lanes} x ptr> {pointers}, i32 {buffer.dtype.itemsize}, "
-                f"<{lanes} x i1> {mask or splat('true', 'i1', lanes)}, {whole} zeroinitializer)"
+                f"<{lanes} x i1> {self._mask_of(s.mask) or splat('true', 'i1', lanes)}, {whole} zeroinitializer)"
             )
         if buffer.dtype.kind == "b":
             value = body.let(f"icmp ne {whole} {value}, zeroinitializer")

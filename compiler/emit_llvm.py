@@ -45,8 +45,8 @@ MOST_CHUNKS = 64
 class KernelWriter:
     """Writes the function that calls the regions and products in order."""
 
-    def __init__(self, program: Program, name: str, sizes: Sequence[Size], blas: bool) -> None:
-        self.program, self.name, self.blas = program, name, blas
+    def __init__(self, program: Program, name: str, sizes: Sequence[Size], blas: bool, register: int) -> None:
+        self.program, self.name, self.blas, self.register = program, name, blas, register
         self.module = Module(name, sizes)
         self.module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
         self.main = Body(self.module)
@@ -127,7 +127,7 @@ class KernelWriter:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
         module, main = self.module, self.main
         name = f"{self.name}_region{number}"
-        writer = RegionWriter(module, region, name)
+        writer = RegionWriter(module, region, name, self.register)
         text, buffers = writer.write()
         module.functions.append(text)
         given = [b for b in buffers if b.role not in ("slot", "partial")]
@@ -221,9 +221,9 @@ class KernelWriter:
         main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {elements})")
 
 
-def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
-    """The module's text; `sizes` are the values of the sizes array, in order."""
-    return KernelWriter(program, name, sizes, blas).write()
+def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, register: int = 0) -> str:
+    """The module's text; `sizes` are the values of the sizes array, in order; `register` is that of `RegionWriter`."""
+    return KernelWriter(program, name, sizes, blas, register).write()
 
 
 def size_of(region: Region) -> Size:

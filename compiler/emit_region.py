@@ -18,6 +18,7 @@ from compiler.emit_scalar import (
     Module,
     arithmetic,
     convert,
+    elementary_of_parts,
     literal,
     memory_type,
     register_type,
@@ -80,12 +81,20 @@ def has_loops(region: Region) -> bool:
 
 
 class RegionWriter(Access):
-    """Writes one region as a function."""
+    """Writes one region as a function.
 
-    def __init__(self, module: Module, region: Region, name: str) -> None:
+    Args:
+        module: what it belongs to.
+        region: the region.
+        name: of the function.
+        register: for code that is translated quickly, the bytes of the widest vector that the processor has; wider ones
+            are written as several, for LLVM cuts them slowly. 0: as they are.
+    """
+
+    def __init__(self, module: Module, region: Region, name: str, register: int = 0) -> None:
         self.loops = has_loops(region)
         super().__init__(Body(module, self.loops and inlines(region.items)), region.across)
-        self.module, self.region, self.name = module, region, name
+        self.module, self.region, self.name, self.register = module, region, name, register
         self.accumulators: dict[int, Start] = {}
         self.wide_partials = {p.partial: p.lanes for p in region.partials}
         self.checks = any(isinstance(s, Check) for s in walk(region.items))
@@ -215,11 +224,14 @@ class RegionWriter(Access):
             count += 1
             if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
                 count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
-        self._spread_outside(loop)
+        parts = self._parts(loop)
+        self._spread_outside(loop, lanes // parts)
         outer, kept = self.vector, dict(self.spread)
         name = body.new()[1:]
         self.index[loop.variable] = f"%{name}"
-        if count > TWICE:
+        if parts > 1:
+            body.counted(name, low, high, str(lanes), lambda: self._side_by_side(loop, name, high, parts))
+        elif count > TWICE:
 
             def masked() -> None:
                 self.vector = Vector(loop.variable, lanes, self._mask(f"%{name}", high, lanes))
@@ -247,6 +259,36 @@ class RegionWriter(Access):
             body.label(f"{name}.end")
         self.vector, self.spread = outer, kept
 
+    def _parts(self, loop: Loop) -> int:
+        """How many vectors of the processor make one of the loop; 1 where lanes have to do with each other."""
+        if not self.register or not all(_stays_in_lane(s) for s in loop.body):
+            return 1
+        widest = max((s.dtype.itemsize for s in loop.body if isinstance(s, Load | Const | Primitive)), default=1)
+        return max(loop.lanes * widest // self.register, 1)
+
+    def _side_by_side(self, loop: Loop, name: str, high: str, parts: int) -> None:
+        """A step of a loop over vectors, each in so many parts; a statement's parts are neighbours, and run at once."""
+        lanes = loop.lanes // parts
+        states = []
+        for part in range(parts):
+            at = self.body.let(f"add nsw i64 %{name}, {part * lanes}")
+            vector = Vector(loop.variable, lanes, self._mask(at, high, lanes))
+            states.append((at, vector, dict(self.values), dict(self.lanes), dict(self.spread)))
+        for item in loop.body:
+            together = isinstance(item, Primitive) and item.name in vector_math.FUNCTIONS and not self.body.inline
+            given = []
+            for at, vector, values, spread_over, spread in states:
+                self.index[loop.variable], self.vector = at, vector
+                self.values, self.lanes, self.spread = values, spread_over, spread
+                if together:
+                    given.append([self._in_lanes(a, lanes) for a in item.args])
+                else:
+                    self._items((item,))
+            if together:
+                results = elementary_of_parts(self.body, item.name, register_type(item.dtype), lanes, given)
+                for (_, _, values, spread_over, _), result in zip(states, results, strict=True):
+                    self.dtypes[item.result], values[item.result], spread_over[item.result] = item.dtype, result, lanes
+
     def _mask(self, at: str, high: str, lanes: int) -> str:
         """Which lanes from here on are below the end."""
         body = self.body
@@ -254,7 +296,7 @@ class RegionWriter(Access):
         bound = body.splat(body.let(f"trunc i64 {left} to i32"), "i32", lanes)
         return body.let(f"icmp slt <{lanes} x i32> {counting(lanes, 'i32')}, {bound}")
 
-    def _spread_outside(self, loop: Loop) -> None:
+    def _spread_outside(self, loop: Loop, lanes: int) -> None:
         """Before a loop over vectors: values from outside that it uses, in every lane."""
         made: set[int] = set()
         used: dict[int, None] = {}
@@ -267,7 +309,7 @@ class RegionWriter(Access):
                 made.add(s.result)
         for number in used:
             if number not in made and number in self.values and self.lanes.get(number, 1) == 1:
-                self._spread(number, loop.lanes)
+                self._spread(number, lanes)
 
     # reductions
 
@@ -464,6 +506,13 @@ class RegionWriter(Access):
         body.let(f"atomicrmw umin ptr %status, i64 {s.error} monotonic")
         body.do(f"br label %{tag}.fine")
         body.label(f"{tag}.fine")
+
+
+def _stays_in_lane(s: Item) -> bool:
+    """Whether a statement in a loop over vectors does the same to each lane."""
+    return isinstance(s, Load | Const | SizeOf | Position | Primitive | Check | Note) or (
+        isinstance(s, Store) and s.combine == "set"
+    )
 
 
 def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> None:

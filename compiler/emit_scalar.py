@@ -225,6 +225,15 @@ class Body:
         kind = wide(type_, lanes)
         return self.let(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
 
+    def joined(self, parts: Sequence[str], type_: str, lanes: int) -> str:
+        """Vectors as one: neighbours, again and again."""
+        while len(parts) > 1:
+            places = ", ".join(f"i32 {k}" for k in range(2 * lanes))
+            kind, mask = wide(type_, lanes), f"<{2 * lanes} x i32> <{places}>"
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts, lanes = [self.let(f"shufflevector {kind} {a}, {kind} {b}, {mask}") for a, b in pairs], 2 * lanes
+        return parts[0]
+
     def counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
         """A counting loop; the counter is %name."""
         self.do(f"br label %{name}.pre")
@@ -336,6 +345,38 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
     body.do(f"br label %{tag}.done")
     body.label(f"{tag}.done")
     return body.let(f"phi {vector} [{near}, %{tag}.near], [{again}, %{tag}.far]")
+
+
+def elementary_of_parts(
+    body: Body, name: str, type_: str, lanes: int, given: Sequence[Sequence[str]]
+) -> Sequence[str]:
+    """A call for several vectors at once: the arguments of each. Around a call everything goes to memory and back."""
+    module, count, parts = body.module, len(given[0]), len(given)
+    symbol, part, whole = (
+        f"{module.name}_{name}_{parts}x{suffix(type_, lanes)}",
+        wide(type_, lanes),
+        wide(type_, parts * lanes),
+    )
+    both = f"{{ {', '.join([part] * parts)} }}"
+    if symbol not in module.helpers:
+        module.helpers.add(symbol)
+        inner = Body(module, inline=True)
+        operands = [
+            inner.joined([f"%x{k}" for k in range(first, count * parts, count)], type_, lanes)
+            for first in range(count)
+        ]
+        result, made = elementary(inner, name, type_, parts * lanes, operands), "poison"
+        for k in range(parts):
+            places = ", ".join(f"i32 {k * lanes + lane}" for lane in range(lanes))
+            one = inner.let(f"shufflevector {whole} {result}, {whole} poison, <{lanes} x i32> <{places}>")
+            made = inner.let(f"insertvalue {both} {made}, {part} {one}, {k}")
+        inner.do(f"ret {both} {made}")
+        parameters = ", ".join(f"{part} %x{k}" for k in range(count * parts))
+        module.functions.append(
+            "\n".join([f"\ndefine internal {both} @{symbol}({parameters}) #7 {{\nentry:", *inner.lines, "}"])
+        )
+    made = body.let(f"call {both} @{symbol}({', '.join(f'{part} {x}' for one in given for x in one)})")
+    return [body.let(f"extractvalue {both} {made}, {k}") for k in range(parts)]
 
 
 FAR = "symgraph_far_"

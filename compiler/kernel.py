@@ -66,11 +66,11 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps)
     library = blas() if products else {}
     with machine.lock:
-        core = emit(program, "core", sizes, bool(library))
+        quick = program.statements > QUICK_FROM
+        core = emit(program, "core", sizes, bool(library), machine.vector_bytes() if quick else 0)
         text = core + entry(program, "core", chunks="%parallel(" in core)
         used = [name for name in ("pool_malloc", "pool_free") if f"@{name}(" in text]
         symbols = {**library, **{name: runtime.load().addresses[name] for name in used}}
-        quick = program.statements > QUICK_FROM
         code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
         compilations += 1
     return Kernel(sizes, text, quick, code)

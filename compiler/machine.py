@@ -46,6 +46,16 @@ def _host() -> tuple[Any, str, str]:
     return llvm.Target.from_default_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
+def vector_bytes() -> int:
+    """The bytes of the widest vector that this processor computes with.
+
+    >>> vector_bytes() in (16, 32, 64)
+    True
+    """
+    features = set(_host()[2].split(","))
+    return 64 if "+avx512f" in features else 32 if "+avx" in features else 16
+
+
 _ELSEWHERE = os.name == "nt"
 """Whether LLVM's newer linker does not know the platform; the older one wants code that reaches any address."""
 
