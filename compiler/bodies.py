@@ -39,6 +39,7 @@ from compiler.program import (
     S,
     Store,
     identity,
+    loads_or_stores,
 )
 from symgraph import dims
 from symgraph.dims import Size
@@ -142,9 +143,9 @@ def _operand_dtypes(op: Any, types: Any, out: Any, parts: Any) -> tuple[np.dtype
 
 def weight(statement: Any) -> float:
     """What a statement costs, in additions."""
-    if isinstance(statement, Primitive):
+    if type(statement) is Primitive:
         return WEIGHTS.get(statement.name, 1.0)
-    return 1.0 if isinstance(statement, Load | Store) else 0.0
+    return 1.0 if loads_or_stores(statement) else 0.0
 
 
 def own_cost(node: Expr) -> float:

@@ -156,6 +156,7 @@ class Access:
 
     def _load(self, s: Load) -> None:
         body, buffer = self.body, s.buffer
+        self.dtypes[s.result] = s.dtype
         if buffer.role == "scalar":
             self._set(s.result, self.pointer(buffer), 1)
             return

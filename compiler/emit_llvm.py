@@ -23,12 +23,12 @@ from compiler.program import (
     Load,
     Loop,
     Partial,
-    Position,
+    Primitive,
     Program,
     Region,
     SizeOf,
-    Store,
     Tiles,
+    has_address,
     walk,
 )
 from symgraph.dims import Size
@@ -282,7 +282,9 @@ def needed_sizes(program: Program) -> list[Size]:
                 found.setdefault(size)
 
     def need_address(address: Address) -> None:
-        need(address.constant, *(step for _, step in address.terms))
+        for size in (address.constant, *[step for _, step in address.terms]):
+            if type(size) is not int:
+                need(size)
 
     for step in program.steps:
         if isinstance(step, Region):
@@ -293,13 +295,15 @@ def needed_sizes(program: Program) -> list[Size]:
             for p in step.partials:
                 need(p.buffer.elements, p.partial.elements)
             for s in walk(step.items):
+                if isinstance(s, Primitive):
+                    continue
                 if isinstance(s, Loop):
                     need(s.size, s.factor)
                 elif isinstance(s, Tiles):
                     need(s.width)
                 elif isinstance(s, Fill):
                     need(s.buffer.elements, s.row)
-                elif isinstance(s, Load | Store | Finish | Position):
+                elif has_address(s) or isinstance(s, Finish):
                     need_address(s.address)
                     if isinstance(s, Load) and s.mask is not None:
                         need(s.buffer.elements)

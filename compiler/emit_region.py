@@ -6,7 +6,7 @@ what LLVM finds in them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ from compiler.program import (
     Store,
     Tiles,
     identity,
+    makes_value,
     walk,
 )
 from symgraph.errors import CompileError
@@ -97,7 +98,22 @@ class RegionWriter(Access):
         self.module, self.region, self.name, self.register = module, region, name, register
         self.accumulators: dict[int, Start] = {}
         self.wide_partials = {p.partial: p.lanes for p in region.partials}
-        self.checks = any(isinstance(s, Check) for s in walk(region.items))
+        self.checks = any(type(s) is Check for s in walk(region.items))
+        self._writers: dict[type, Callable[[Any], None]] = {
+            Loop: self._loop,
+            Tiles: self._tiles,
+            Primitive: self._primitive,
+            Load: self._load,
+            Const: self._constant,
+            Store: self._store_value,
+            Accumulate: self._accumulate,
+            Start: self._start,
+            Finish: self._finish,
+            Position: self._position,
+            SizeOf: self._size,
+            Fill: self._fill,
+            Check: self._check,
+        }
 
     def write(self) -> tuple[str, list[Buffer]]:
         """The function's text, and the buffers it takes."""
@@ -173,12 +189,9 @@ class RegionWriter(Access):
 
     def _items(self, items: Sequence[Item]) -> None:
         for item in items:
-            if isinstance(item, Loop):
-                self._loop(item)
-            elif isinstance(item, Tiles):
-                self._tiles(item)
-            elif not isinstance(item, Note):
-                self._statement(item)
+            write = self._writers.get(type(item))
+            if write is not None:
+                write(item)
 
     # loops
 
@@ -261,9 +274,9 @@ class RegionWriter(Access):
 
     def _parts(self, loop: Loop) -> int:
         """How many vectors of the processor make one of the loop; 1 where lanes have to do with each other."""
-        if not self.register or not all(_stays_in_lane(s) for s in loop.body):
+        if not self.register or self.body.inline or not all(_stays_in_lane(s) for s in loop.body):
             return 1
-        widest = max((s.dtype.itemsize for s in loop.body if isinstance(s, Load | Const | Primitive)), default=1)
+        widest = max((s.dtype.itemsize for s in loop.body if makes_value(s)), default=1)
         return max(loop.lanes * widest // self.register, 1)
 
     def _side_by_side(self, loop: Loop, name: str, high: str, parts: int) -> None:
@@ -275,19 +288,21 @@ class RegionWriter(Access):
             vector = Vector(loop.variable, lanes, self._mask(at, high, lanes))
             states.append((at, vector, dict(self.values), dict(self.lanes), dict(self.spread)))
         for item in loop.body:
-            together = isinstance(item, Primitive) and item.name in vector_math.FUNCTIONS and not self.body.inline
+            write = self._writers.get(type(item))
+            call = item if isinstance(item, Primitive) and item.name in vector_math.FUNCTIONS else None
             given = []
-            for at, vector, values, spread_over, spread in states:
+            for at, vector, values, lanes_of, spread in states if write is not None else ():
                 self.index[loop.variable], self.vector = at, vector
-                self.values, self.lanes, self.spread = values, spread_over, spread
-                if together:
-                    given.append([self._in_lanes(a, lanes) for a in item.args])
-                else:
-                    self._items((item,))
-            if together:
-                results = elementary_of_parts(self.body, item.name, register_type(item.dtype), lanes, given)
-                for (_, _, values, spread_over, _), result in zip(states, results, strict=True):
-                    self.dtypes[item.result], values[item.result], spread_over[item.result] = item.dtype, result, lanes
+                self.values, self.lanes, self.spread = values, lanes_of, spread
+                if call is not None:
+                    given.append([self._in_lanes(a, lanes) for a in call.args])
+                elif write is not None:
+                    write(item)
+            if call is not None:
+                self.dtypes[call.result] = call.dtype
+                results = elementary_of_parts(self.body, call.name, register_type(call.dtype), lanes, given)
+                for (_, _, values, lanes_of, _), result in zip(states, results, strict=True):
+                    values[call.result], lanes_of[call.result] = result, lanes
 
     def _mask(self, at: str, high: str, lanes: int) -> str:
         """Which lanes from here on are below the end."""
@@ -301,12 +316,12 @@ class RegionWriter(Access):
         made: set[int] = set()
         used: dict[int, None] = {}
         for s in walk(loop.body):
-            if isinstance(s, Primitive):
-                used.update(dict.fromkeys(s.args))
-            elif isinstance(s, Store | Accumulate):
-                used.setdefault(s.value)
-            if isinstance(s, Load | Const | SizeOf | Position | Primitive):
+            if makes_value(s):
                 made.add(s.result)
+                if isinstance(s, Primitive):
+                    used.update(dict.fromkeys(s.args))
+            elif isinstance(s, Store) or isinstance(s, Accumulate):  # noqa: SIM101  (a union is slow to ask)
+                used.setdefault(s.value)
         for number in used:
             if number not in made and number in self.values and self.lanes.get(number, 1) == 1:
                 self._spread(number, lanes)
@@ -444,50 +459,51 @@ class RegionWriter(Access):
 
     # statements
 
-    def _statement(self, s: Item) -> None:
-        body = self.body
-        if isinstance(s, Load | Const | SizeOf | Primitive | Position):
-            self.dtypes[s.result] = s.dtype
-        if isinstance(s, Primitive):
-            lanes = max(self.lanes.get(a, 1) for a in s.args)
-            args = [self._in_lanes(a, lanes) for a in s.args]
-            self._set(s.result, arithmetic(body, s, args, [self.dtypes[a] for a in s.args], lanes), lanes)
-        elif isinstance(s, Load):
-            self._load(s)
-        elif isinstance(s, Const):
-            self._set(s.result, literal(s.value, s.dtype), 1)
-        elif isinstance(s, Store):
-            if s.combine != "set":
-                self._combine_store(s)
-            elif self.vector is None:
-                self._store(s.buffer, s.address, self.values[s.value], 1, None)
-            else:
-                lanes = self.vector.lanes
-                self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask)
-        elif isinstance(s, Accumulate):
-            self._accumulate(s)
-        elif isinstance(s, Start):
-            kind = register_type(s.dtype)
-            first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
-            body.do(f"store {wide(kind, s.lanes)} {first}, ptr %acc{s.accumulator}")
-            if s.position:
-                body.do(f"store i64 0, ptr %pos{s.accumulator}")
-        elif isinstance(s, Finish):
-            self._finish(s)
-        elif isinstance(s, Position):
-            offset, step, irregular = self._offset(s.address)
-            assert not irregular
-            if step == 0:
-                self._set(s.result, offset, 1)
-            else:
-                assert self.vector is not None
-                self._set(s.result, self._offsets(s.address, offset, step), self.vector.lanes)
-        elif isinstance(s, SizeOf):
-            self._set(s.result, body.size(s.size), 1)
-        elif isinstance(s, Fill):
-            fill(body, self.pointer(s.buffer), s, "%low", "%high")
-        elif isinstance(s, Check):
-            self._check(s)
+    def _primitive(self, s: Primitive) -> None:
+        lanes, args = 1, s.args
+        for a in args:
+            if self.lanes[a] > lanes:
+                lanes = self.lanes[a]
+        given = [self._in_lanes(a, lanes) for a in args]
+        self.dtypes[s.result] = s.dtype
+        self._set(s.result, arithmetic(self.body, s, given, [self.dtypes[a] for a in args], lanes), lanes)
+
+    def _constant(self, s: Const) -> None:
+        self.dtypes[s.result] = s.dtype
+        self._set(s.result, literal(s.value, s.dtype), 1)
+
+    def _size(self, s: SizeOf) -> None:
+        self.dtypes[s.result] = s.dtype
+        self._set(s.result, self.body.size(s.size), 1)
+
+    def _position(self, s: Position) -> None:
+        self.dtypes[s.result] = s.dtype
+        offset, step, irregular = self._offset(s.address)
+        assert not irregular
+        if step == 0:
+            self._set(s.result, offset, 1)
+        else:
+            assert self.vector is not None
+            self._set(s.result, self._offsets(s.address, offset, step), self.vector.lanes)
+
+    def _store_value(self, s: Store) -> None:
+        if s.combine != "set":
+            self._combine_store(s)
+        elif self.vector is None:
+            self._store(s.buffer, s.address, self.values[s.value], 1, None)
+        else:
+            lanes = self.vector.lanes
+            self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask)
+
+    def _start(self, s: Start) -> None:
+        body, kind = self.body, register_type(s.dtype)
+        first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
+        body.do(f"store {wide(kind, s.lanes)} {first}, ptr %acc{s.accumulator}")
+        if s.position:
+            body.do(f"store i64 0, ptr %pos{s.accumulator}")
+
+    def _fill(self, s: Fill) -> None:
+        fill(self.body, self.pointer(s.buffer), s, "%low", "%high")
 
     def _check(self, s: Check) -> None:
         body = self.body
@@ -510,9 +526,7 @@ class RegionWriter(Access):
 
 def _stays_in_lane(s: Item) -> bool:
     """Whether a statement in a loop over vectors does the same to each lane."""
-    return isinstance(s, Load | Const | SizeOf | Position | Primitive | Check | Note) or (
-        isinstance(s, Store) and s.combine == "set"
-    )
+    return makes_value(s) or type(s) in (Check, Note) or (isinstance(s, Store) and s.combine == "set")
 
 
 def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> None:

@@ -347,9 +347,7 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
     return body.let(f"phi {vector} [{near}, %{tag}.near], [{again}, %{tag}.far]")
 
 
-def elementary_of_parts(
-    body: Body, name: str, type_: str, lanes: int, given: Sequence[Sequence[str]]
-) -> Sequence[str]:
+def elementary_of_parts(body: Body, name: str, type_: str, lanes: int, given: Sequence[Sequence[str]]) -> Sequence[str]:
     """A call for several vectors at once: the arguments of each. Around a call everything goes to memory and back."""
     module, count, parts = body.module, len(given[0]), len(given)
     symbol, part, whole = (
@@ -362,8 +360,7 @@ def elementary_of_parts(
         module.helpers.add(symbol)
         inner = Body(module, inline=True)
         operands = [
-            inner.joined([f"%x{k}" for k in range(first, count * parts, count)], type_, lanes)
-            for first in range(count)
+            inner.joined([f"%x{k}" for k in range(first, count * parts, count)], type_, lanes) for first in range(count)
         ]
         result, made = elementary(inner, name, type_, parts * lanes, operands), "poison"
         for k in range(parts):

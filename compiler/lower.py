@@ -28,7 +28,11 @@ from compiler.program import (
     Start,
     Store,
     Tiles,
+    has_address,
     identity,
+    is_access,
+    loads_or_stores,
+    writes,
 )
 from compiler.rows import row_of
 from symgraph import dims
@@ -134,7 +138,7 @@ class _Lowering:
                     reads[s.buffer] = reads.get(s.buffer, 0) + times
         for buffer, times in reads.items():
             row = row_of(buffer, self.nests)
-            written = any(isinstance(s, Store | Reduce) for n in self.nests for s in n.accesses.get(buffer, ()))
+            written = any(writes(s) for n in self.nests for s in n.accesses.get(buffer, ()))
             if row is None or row == 1 or not dims.is_short(row, SHORT**2) or times < 2 * _about(row) or written:
                 continue
             copy = Buffer(f"t_{buffer.name}", buffer.dtype, buffer.elements, "tile", buffer.node)
@@ -164,7 +168,7 @@ class _Lowering:
         steps: dict[Buffer, Size] = {}
         for nest in self.nests:
             for s in nest.body:
-                if isinstance(s, Load | Store) and s.buffer not in self.private and s.buffer.role != "scalar":
+                if loads_or_stores(s) and s.buffer not in self.private and s.buffer.role != "scalar":
                     steps[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
         total: Size = 0
         for b, step in steps.items():
@@ -231,7 +235,7 @@ class _Lowering:
             if isinstance(s, Reduce):
                 position = None if s.position is None else _renamed(s.position, names)
                 levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position))
-            elif isinstance(s, Load | Store):
+            elif loads_or_stores(s):
                 buffer = targets.get(s.buffer, s.buffer) if isinstance(s, Store) else s.buffer
                 address = self._address(s.address, buffer, nest, names)
                 levels[depth].append(s._replace(buffer=buffer, address=address))
@@ -319,15 +323,15 @@ def _row_step(nest: Nest, buffer: Buffer) -> Size | None:
 def _depth(s: Item, depth_of: dict[int, int], full: int) -> int:
     """How many loops a statement needs around it."""
     if isinstance(s, Primitive):
-        depth = max((depth_of[a] for a in s.args), default=0)
-    elif isinstance(s, Load | Position):
+        depth = max([depth_of[a] for a in s.args], default=0)
+    elif writes(s) or isinstance(s, Check):
+        return full
+    elif has_address(s):
         depth = 0
         for v, _ in s.address.terms:
             depth = max(depth, depth_of[v.number] if isinstance(v, Ref) else v + 1)
         if isinstance(s, Load) and s.mask is not None:
             depth = max(depth, depth_of[s.mask])
-    elif isinstance(s, Store | Reduce | Check):
-        return full
     else:
         depth = 0
     depth_of[s.result] = depth  # type: ignore[union-attr]
@@ -343,11 +347,12 @@ def lanes_of(nest: Nest) -> int:
     sum fills no time. It depends on the statements alone, for it decides in which order sums are added."""
     widest = 1
     for s in nest.body:
-        if isinstance(s, Reduce) and s.position is not None:
-            return 1
-        if isinstance(s, Store) and s.combine != "set" and _computed(s.address):
-            return 1
-        if isinstance(s, Load | Primitive | Reduce):
+        if isinstance(s, Store):
+            if s.combine != "set" and _computed(s.address):
+                return 1
+        elif isinstance(s, Primitive) or is_access(s):
+            if isinstance(s, Reduce) and s.position is not None:
+                return 1
             widest = max(widest, s.dtype.itemsize)
     work = sum(weight(s) for s in nest.body)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
@@ -374,7 +379,7 @@ def _exceeds(size: Size, limit: int) -> bool:
 
 def _cost(nest: Nest) -> int:
     """Picoseconds per element, about."""
-    accesses = sum(isinstance(s, Load | Store) for s in nest.body)
+    accesses = sum(loads_or_stores(s) for s in nest.body)
     work = sum(weight(s) for s in nest.body) - accesses
     return int(work * OPERATION + accesses * ACCESS)
 
@@ -412,7 +417,7 @@ def _join_at(nest: Nest, k: int) -> None:
 
 def _addresses(body: Iterable[Item]) -> Iterable[Address]:
     for s in body:
-        if isinstance(s, Load | Store | Reduce | Position):
+        if has_address(s):
             yield s.address
         if isinstance(s, Reduce) and s.position is not None:
             yield s.position
@@ -430,7 +435,7 @@ def _joins(address: Address, k: int, size: Size) -> bool:
 
 
 def _joined(statement: Item, k: int) -> Item:
-    if not isinstance(statement, Load | Store | Reduce | Position):
+    if not has_address(statement):
         return statement
 
     def joined(address: Address) -> Address:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compiler.lower import lower
-from compiler.program import Buffer, Load, Nest, Product, Reduce, Step, Store
+from compiler.program import Buffer, Nest, Product, Step
 from compiler.rows import row_of
 from symgraph.dims import Call, Dim, Size
 
@@ -125,17 +125,13 @@ def _join(steps: Sequence[Nest | Product]) -> list[Group]:
 def _reads(step: Nest | Product) -> set[Buffer]:
     if isinstance(step, Product):
         return {step.a[0], step.b[0]}
-    return {
-        b
-        for b, accesses in step.accesses.items()
-        if b.role in ("temporary", "slot", "output") and any(isinstance(s, Load) for s in accesses)
-    }
+    return {b for b in step.loaded if b.role in ("temporary", "slot", "output")}
 
 
 def _writes(step: Nest | Product) -> set[Buffer]:
     if isinstance(step, Product):
         return {step.c[0]}
-    return {b for b, accesses in step.accesses.items() if any(isinstance(s, Store | Reduce) for s in accesses)}
+    return step.written
 
 
 def _row_by_row(buffer: Buffer, reader: Nest, writers: Iterable[Nest], group: Group) -> bool:

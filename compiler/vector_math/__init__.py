@@ -19,8 +19,9 @@ from compiler.vector_math import error, exponential, hyperbolic, inverse, logari
 class Function(NamedTuple):
     """An elementary function: `rule(m, x, ...)` for one element.
 
-    Where arguments above `limit` (by dtype) would cost all others time, `far(m, x, *reduced)` computes them, in float64,
-    from what `trigonometric.reduce` makes of them with `steps`: the step and the offset. `rule` holds up to `limit`.
+    Where arguments above `limit` (by dtype) would cost all others time, `far(m, x, *reduced)` computes them, in
+    float64, from what `trigonometric.reduce` makes of them with `steps`: the step and the offset. `rule` holds up to
+    `limit`.
     """
 
     rule: Callable[..., S]
