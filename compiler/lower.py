@@ -30,7 +30,6 @@ from compiler.program import (
     Tiles,
     has_address,
     identity,
-    is_access,
     loads_or_stores,
     writes,
 )
@@ -350,7 +349,7 @@ def lanes_of(nest: Nest) -> int:
         if isinstance(s, Store):
             if s.combine != "set" and _computed(s.address):
                 return 1
-        elif isinstance(s, Primitive) or is_access(s):
+        elif isinstance(s, Primitive) or isinstance(s, Load) or isinstance(s, Reduce):  # noqa: SIM101
             if isinstance(s, Reduce) and s.position is not None:
                 return 1
             widest = max(widest, s.dtype.itemsize)
