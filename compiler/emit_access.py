@@ -76,6 +76,16 @@ class Access:
     def _offset(self, address: Address) -> tuple[str, Size, bool]:
         """constant + sum(step * variable) of the first lane, the vector variable's step, and whether the address holds
         numbers that differ between lanes in another way; those are left out."""
+        # between two labels no loop variable changes but the vector's own, where its parts take turns
+        key = address, self.index[self.vector.variable] if self.vector is not None else ""
+        found: tuple[str, Size, bool] | None = self.body.known_offsets.get(key)
+        if found is None:
+            found = self._offset_of(address)
+            if not any(isinstance(v, Ref) for v, _ in address.terms):
+                self.body.known_offsets[key] = found
+        return found
+
+    def _offset_of(self, address: Address) -> tuple[str, Size, bool]:
         terms: list[tuple[str, Size]] = []
         vector_step: Size = 0
         irregular = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def code(dtype: np.dtype[Any]) -> str:
     return f"{dtype.kind}{dtype.itemsize}"
 
 
+@cache
 def memory_type(dtype: np.dtype[Any]) -> str:
     """The LLVM type in memory.
 
@@ -165,6 +167,8 @@ class Body:
         self.lines: list[str] = []
         self.known: dict[object, str] = {}
         """What has been computed since the last label, for those who remember it here."""
+        self.known_offsets: dict[object, tuple[str, Size, bool]] = {}
+        """The same of addresses."""
         self.count = 0
 
     def new(self) -> str:
@@ -186,6 +190,7 @@ class Body:
     def label(self, name: str) -> None:
         """Start a block."""
         self.known.clear()
+        self.known_offsets.clear()
         self.lines.append(f"{name}:")
 
     def math(self, name: str, type_: str, lanes: int, args: Sequence[str]) -> str:

@@ -231,13 +231,18 @@ class _Lowering:
             if noted[depth] is not note and note is not None:
                 noted[depth] = note
                 levels[depth].append(note)
-            if isinstance(s, Reduce):
+            if isinstance(s, Primitive):
+                levels[depth].append(s)
+            elif isinstance(s, Reduce):
                 position = None if s.position is None else _renamed(s.position, names)
                 levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position))
-            elif loads_or_stores(s):
-                buffer = targets.get(s.buffer, s.buffer) if isinstance(s, Store) else s.buffer
+            elif isinstance(s, Load):
+                address = self._address(s.address, s.buffer, nest, names)
+                levels[depth].append(Load(s.result, s.dtype, s.buffer, address, s.mask))
+            elif isinstance(s, Store):
+                buffer = targets.get(s.buffer, s.buffer)
                 address = self._address(s.address, buffer, nest, names)
-                levels[depth].append(s._replace(buffer=buffer, address=address))
+                levels[depth].append(Store(buffer, address, s.value, s.combine))
             elif isinstance(s, Position):
                 levels[depth].append(s._replace(address=_renamed(s.address, names)))
             else:
