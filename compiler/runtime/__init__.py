@@ -1,5 +1,5 @@
 """The runtime: native code that is the same for all compiled functions. It answers calls, and keeps a pool of threads
-and one of memory. It is loaded once per process; short first calls are answered by Python and do not wait for it.
+and one of memory. It is loaded once per process; first calls do not wait for it, but are answered by Python.
 
 Reading order: builder (the language it is written in), layout, call, results, memory, threads, plan, fallback.
 """
@@ -249,8 +249,8 @@ def at_hand() -> bool:
 
 
 def answer(plan: Plan, values: Sequence[Any], convert: Callable[[], list[Any]]) -> Any:
-    """Answer one call by a plan, as `Runtime.run` does; short ones in Python until the runtime is there."""
-    if _loaded is not None or plan[1].bound.long:
+    """Answer one call by a plan, as `Runtime.run` does; in Python until the runtime is there, if that is not slower."""
+    if _loaded is not None or plan[1].bound.heavy:
         return load().run(plan, values, convert)
     try:
         return fallback.run(plan, fallback.arrays(plan[1], convert()))
