@@ -39,6 +39,7 @@ from compiler.program import (
     S,
     Store,
     identity,
+    loads_or_stores,
 )
 from symgraph import dims
 from symgraph.dims import Size
@@ -129,7 +130,7 @@ def accesses_of(node: Expr, index: Index) -> list[tuple[Expr, Index]]:
 
 def wanted_by(node: Expr) -> tuple[np.dtype[Any], ...]:
     """The dtypes in which an elementwise operation takes its operands."""
-    return _operand_dtypes(node.op, tuple(a.type for a in node.args), node.type, node.parts)
+    return _operand_dtypes(node.op, tuple([a.type for a in node.args]), node.type, node.parts)
 
 
 @lru_cache(maxsize=4096)
@@ -142,9 +143,9 @@ def _operand_dtypes(op: Any, types: Any, out: Any, parts: Any) -> tuple[np.dtype
 
 def weight(statement: Any) -> float:
     """What a statement costs, in additions."""
-    if isinstance(statement, Primitive):
+    if type(statement) is Primitive:
         return WEIGHTS.get(statement.name, 1.0)
-    return 1.0 if isinstance(statement, Load | Store) else 0.0
+    return 1.0 if loads_or_stores(statement) else 0.0
 
 
 def own_cost(node: Expr) -> float:
@@ -153,15 +154,14 @@ def own_cost(node: Expr) -> float:
         return 3.0
     if node.op.kind != "elementwise":
         return math.inf
-    types = [a.type for a in node.args]
-    wanted = wanted_by(node)
-    if any(a.weak and d.kind in "iu" for a, d in zip(types, wanted, strict=True)):
-        return math.inf
-    return _rule_cost(node.op, node.parts, wanted)
+    return _rule_cost(node.op, tuple([a.type for a in node.args]), node.type, node.parts)
 
 
 @lru_cache(maxsize=4096)
-def _rule_cost(op: Any, parts: Any, dtypes: tuple[np.dtype[Any], ...]) -> float:
+def _rule_cost(op: Any, types: Any, out: Any, parts: Any) -> float:
+    dtypes = _operand_dtypes(op, types, out, parts)
+    if any(a.weak and d.kind in "iu" for a, d in zip(types, dtypes, strict=True)):
+        return math.inf
     m = Recorder([])
     op.lower(m, *(S(m, m.new(), d) for d in dtypes), **dict(parts))
     if any(isinstance(s, Check) for s in m.body):

@@ -145,12 +145,16 @@ class Dispatch:
         state.append(partial(self._call, what, weakref.ref(state)))
         return runtime.load().caller(state, "__call__" if what == VALUE else what, doc or "")
 
+    def answer(self, what: str, /, *args: Any, **kwargs: Any) -> Any:
+        """A call of one kind while the runtime is not there yet."""
+        return self._call(what, _nowhere, *args, **kwargs)
+
     def find(self, way: Way, values: Sequence[Any]) -> Variant:
         """The kernel for converted arguments."""
         names = () if way.what == VALUE else self._differentiated(values)
         return self.kernels_for(way, names).find(values)[0]
 
-    def _call(self, what: str, place: weakref.ref[State], /, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, what: str, place: Callable[[], State | None], /, *args: Any, **kwargs: Any) -> Any:
         """A call for which there is no plan at hand, or whose arguments are to be converted."""
         weights = None
         if what != VALUE and "cotangent" not in self.signature:
@@ -167,7 +171,7 @@ class Dispatch:
         state = place()
         if state is not None and plan[1].native and not (len(state) > 1 and state[1] is plan):
             state[1:] = [plan, *[p for p in state[1:] if p is not plan][: _AT_HAND - 1]]
-        return runtime.load().run(plan, values, lambda: list(map(convert, inputs, values)))
+        return runtime.answer(plan, values, lambda: list(map(convert, inputs, values)))
 
     def _prepare(
         self, way: Way, inputs: Sequence[Expr], values: list[Any], plans: dict[Any, runtime.Plan]
@@ -191,7 +195,7 @@ class Dispatch:
     ) -> runtime.Plan:
         """A plan: a kernel, the arguments that it is for, and what is made of its results."""
         arguments = [argument(n.name or "", v, n.type.dtype) for n, v in zip(inputs, values, strict=True)]
-        return runtime.load().plan(
+        return runtime.plan(
             Call(
                 bound,
                 arguments,
@@ -253,6 +257,10 @@ class Dispatch:
             if found is not None:
                 return [found]
         return pullback(outputs, seeds, targets)
+
+
+def _nowhere() -> None:
+    """Where a plan is put that no callable will try."""
 
 
 def _packer(structure: Any) -> Callable[[list[Any]], Any] | None:

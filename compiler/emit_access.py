@@ -76,6 +76,16 @@ class Access:
     def _offset(self, address: Address) -> tuple[str, Size, bool]:
         """constant + sum(step * variable) of the first lane, the vector variable's step, and whether the address holds
         numbers that differ between lanes in another way; those are left out."""
+        # between two labels no loop variable changes but the vector's own, where its parts take turns
+        key = address, self.index[self.vector.variable] if self.vector is not None else ""
+        found: tuple[str, Size, bool] | None = self.body.known_offsets.get(key)
+        if found is None:
+            found = self._offset_of(address)
+            if not any(isinstance(v, Ref) for v, _ in address.terms):
+                self.body.known_offsets[key] = found
+        return found
+
+    def _offset_of(self, address: Address) -> tuple[str, Size, bool]:
         terms: list[tuple[str, Size]] = []
         vector_step: Size = 0
         irregular = False
@@ -134,9 +144,14 @@ class Access:
     def _at(self, buffer: Buffer, offset: str) -> str:
         if offset == "0":
             return self.pointer(buffer)
-        return self.body.let(
-            f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {self.pointer(buffer)}, i64 {offset}"
-        )
+        kind = memory_type(buffer.dtype)
+        if buffer.role != "tile":
+            return self.body.let(f"getelementptr inbounds {kind}, ptr {self.pointer(buffer)}, i64 {offset}")
+        key = kind, offset  # most buffers of a tile are used at the same few offsets
+        base = self.body.known.get(key)
+        if base is None:
+            base = self.body.known[key] = self.body.let(f"getelementptr inbounds {kind}, ptr %tiles, i64 {offset}")
+        return self.body.let(f"getelementptr inbounds i8, ptr {base}, i64 {self.places[buffer]}")
 
     def _mask_of(self, mask: int | None) -> str | None:
         """The lanes that count, and of them those where a statement is true."""
@@ -151,6 +166,7 @@ class Access:
 
     def _load(self, s: Load) -> None:
         body, buffer = self.body, s.buffer
+        self.dtypes[s.result] = s.dtype
         if buffer.role == "scalar":
             self._set(s.result, self.pointer(buffer), 1)
             return
@@ -163,7 +179,8 @@ class Access:
             return
         lanes = vector.lanes
         whole = wide(kind, lanes)
-        mask = self._mask_of(s.mask)
+        # a tile's buffer has room beyond the last row, and what stands there is used for nothing
+        mask = None if s.mask is None and buffer.role == "tile" and self.across else self._mask_of(s.mask)
         if step == 1 and not irregular:
             value = self._load_lanes(s, offset, mask)
         else:
@@ -173,7 +190,7 @@ class Access:
             pointers = body.let(f"getelementptr {kind}, ptr {self.pointer(buffer)}, <{lanes} x i64> {offsets}")
             value = body.let(
                 f"call {whole} @{name}(<{lanes} x ptr> {pointers}, i32 {buffer.dtype.itemsize}, "
-                f"<{lanes} x i1> {mask or splat('true', 'i1', lanes)}, {whole} zeroinitializer)"
+                f"<{lanes} x i1> {self._mask_of(s.mask) or splat('true', 'i1', lanes)}, {whole} zeroinitializer)"
             )
         if buffer.dtype.kind == "b":
             value = body.let(f"icmp ne {whole} {value}, zeroinitializer")

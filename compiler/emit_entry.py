@@ -17,8 +17,9 @@ from compiler.program import Program
 ENTRY = "symgraph_kernel"
 
 
-def entry(program: Program, core: str) -> str:
-    """The text of the exported function, which unpacks the arguments and calls the function named `core`."""
+def entry(program: Program, core: str, chunks: bool) -> str:
+    """The text of the exported function, which unpacks the arguments and calls the function named `core`; `chunks`:
+    whether that runs any through its argument `parallel`."""
     lines: list[str] = []
     operands: list[str] = []
     buffers = [*program.inputs, *(b for b, _ in program.constants), *dict.fromkeys(program.outputs)]
@@ -32,13 +33,15 @@ def entry(program: Program, core: str) -> str:
         if buffer.dtype.kind == "b":
             lines.append(f"%b{k} = icmp ne i8 %x{k}, 0")
         operands.append(f"{register_type(buffer.dtype)} %{'b' if buffer.dtype.kind == 'b' else 'x'}{k}")
-    lines.append("%alone = icmp eq ptr %parallel, null")
-    lines.append("%run = select i1 %alone, ptr @in_turn, ptr %parallel")
-    lines.append(f"%status = call i64 @{core}({', '.join([*operands, 'ptr %sizes', 'ptr %run'])})")
+    run = "%run" if chunks else "%parallel"
+    if chunks:
+        lines.append("%alone = icmp eq ptr %parallel, null")
+        lines.append("%run = select i1 %alone, ptr @in_turn, ptr %parallel")
+    lines.append(f"%status = call i64 @{core}({', '.join([*operands, 'ptr %sizes', f'ptr {run}'])})")
     lines.append("ret i64 %status")
     body = "\n".join(f"  {line}" for line in lines)
     head = f"\ndefine i64 @{ENTRY}(ptr %arguments, ptr %sizes, ptr %parallel) nounwind {{"
-    return f"{IN_TURN}{head}\n{body}\n}}\n"
+    return f"{IN_TURN if chunks else ''}{head}\n{body}\n}}\n"
 
 
 IN_TURN = """

@@ -30,15 +30,15 @@ from compiler.program import (
     Load,
     Loop,
     Partial,
-    Position,
+    Primitive,
     Product,
     Program,
     Region,
     Repeat,
     SizeOf,
     Step,
-    Store,
     Tiles,
+    has_address,
     walk,
 )
 from symgraph.dims import Size
@@ -57,10 +57,17 @@ class ProgramWriter:
     """
 
     def __init__(
-        self, program: Program, name: str, module: Module, blas: bool, inner: bool = False, by_rows: bool = False
+        self,
+        program: Program,
+        name: str,
+        module: Module,
+        blas: bool,
+        inner: bool = False,
+        by_rows: bool = False,
+        register: int = 0,
     ) -> None:
         self.program, self.name, self.module, self.blas, self.inner = program, name, module, blas, inner
-        self.by_rows = by_rows
+        self.by_rows, self.register = by_rows, register
         self.slots = [b for b in program.temporaries if b.role == "slot"]
         self.module.places.update({b: k for k, b in enumerate(self.slots)})
         self.main = Body(self.module)
@@ -106,7 +113,7 @@ class ProgramWriter:
         parameters += ["ptr %sizes", "ptr %parallel", *(["ptr %status"] if self.inner else [])]
         parameters += ["i64 %first", "i64 %last"] if self.by_rows else []
         kind = "void" if self.inner else "i64"
-        attribute = "#8" if self.straight else "#2"
+        attribute = "#9" if self.straight else "#2" if self.inner else "#5"
         head = f"\ndefine internal {kind} @{self.name}({', '.join(parameters)}) {attribute} {{"
         module.functions.append("\n".join([head, "entry:", *main.size_loads(), *main.lines, "}"]))
         return parameters
@@ -173,7 +180,7 @@ class ProgramWriter:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
         module, main = self.module, self.main
         name = f"{self.name}_region{number}"
-        writer = RegionWriter(module, region, name, self.inner)
+        writer = RegionWriter(module, region, name, self.inner, self.register)
         text, buffers = writer.write()
         self.fails |= writer.checks
         module.functions.append(text)
@@ -270,10 +277,10 @@ class ProgramWriter:
         main.do(f"call void @{name}({', '.join([*given, 'ptr %sizes'])})")
 
 
-def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
-    """The module's text; `sizes` are the values of the sizes array, in order."""
+def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, register: int = 0) -> str:
+    """The module's text; `sizes` are the values of the sizes array, in order; `register` is that of `RegionWriter`."""
     module = Module(name, sizes)
-    ProgramWriter(program, name, module, blas).write()
+    ProgramWriter(program, name, module, blas, register=register).write()
     return module.text()
 
 
@@ -349,7 +356,9 @@ def needed_sizes(program: Program) -> list[Size]:
                 need(buffer.elements)
 
     def need_address(address: Address) -> None:
-        need(address.constant, *(step for _, step in address.terms))
+        for size in (address.constant, *[step for _, step in address.terms]):
+            if type(size) is not int:
+                need(size)
 
     def need_step(step: Step) -> None:
         if isinstance(step, Repeat | Choose):
@@ -364,13 +373,15 @@ def needed_sizes(program: Program) -> list[Size]:
             for p in step.partials:
                 need(p.partial.elements)
             for s in walk([*step.items, *(s for p in step.partials for s in combining(p, step.chunks).items)]):
+                if isinstance(s, Primitive):
+                    continue
                 if isinstance(s, Loop):
                     need(s.size, s.factor)
                 elif isinstance(s, Tiles):
                     need(s.width)
                 elif isinstance(s, Fill):
                     need(s.buffer.elements, s.row)
-                elif isinstance(s, Load | Store | Finish | Position | Fold):
+                elif has_address(s) or isinstance(s, Finish | Fold):
                     need_address(s.address)
                     if isinstance(s, Load) and s.mask is not None:
                         need(s.buffer.elements)

@@ -6,7 +6,7 @@ what LLVM finds in them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from compiler.emit_scalar import (
     Module,
     arithmetic,
     convert,
+    elementary_of_parts,
     literal,
     memory_type,
     register_type,
@@ -47,6 +48,7 @@ from compiler.program import (
     Store,
     Tiles,
     identity,
+    makes_value,
     runs,
     walk,
 )
@@ -83,16 +85,41 @@ def has_loops(region: Region) -> bool:
 
 
 class RegionWriter(Guarded):
-    """Writes one region as a function."""
+    """Writes one region as a function.
 
-    def __init__(self, module: Module, region: Region, name: str, repeated: bool = False) -> None:
+    Args:
+        module: what it belongs to.
+        region: the region.
+        name: of the function.
+        repeated: whether it stands in a loop around programs.
+        register: for code that is translated quickly, the bytes of the widest vector that the processor has; wider ones
+            are written as several, for LLVM cuts them slowly. 0: as they are.
+    """
+
+    def __init__(self, module: Module, region: Region, name: str, repeated: bool = False, register: int = 0) -> None:
         self.loops, self.repeated = has_loops(region), repeated
         super().__init__(Body(module, (self.loops or repeated) and inlines(region.items)), region.across)
-        self.module, self.region, self.name = module, region, name
+        self.module, self.region, self.name, self.register = module, region, name, register
         self.accumulators: dict[int, Start] = {}
         self.running: dict[int, Accumulate] = {}  # what the loop over vectors adds up in runs
         self.wide = {**{p.partial: p.lanes for p in region.partials}, **region.wide}
-        self.checks = any(isinstance(s, Check) for s in walk(region.items))
+        self.checks = any(type(s) is Check for s in walk(region.items))
+        self._writers: dict[type, Callable[[Any], None]] = {
+            Loop: self._loop,
+            Tiles: self._tiles,
+            Primitive: self._primitive,
+            Load: self._load,
+            Const: self._constant,
+            Store: self._store_value,
+            Accumulate: self._accumulate,
+            Start: self._start,
+            Finish: self._finish,
+            Position: self._position,
+            SizeOf: self._size,
+            Fill: self._fill,
+            Check: self._check,
+            Fold: self._fold,
+        }
 
     def write(self) -> tuple[str, list[Buffer]]:
         """The function's text, and the buffers it takes."""
@@ -128,7 +155,7 @@ class RegionWriter(Guarded):
         if region.size is not None:
             parameters += ["i64 %first", "i64 %last"]
         inside = self.repeated and region.size is None  # straight statements in a loop keep to its registers
-        attribute = "#8" if inside else "#6" if self.loops else "#1" if statements > BIG_NEST else "#2"
+        attribute = "#9" if inside else "#6" if self.loops else "#1" if statements > BIG_NEST else "#5"
         head = f"\ndefine internal void @{self.name}({', '.join(parameters)}) {attribute} {{"
         return "\n".join([head, "entry:", *body.size_loads(), *body.lines, "}"]), list(self.parameters)
 
@@ -171,12 +198,9 @@ class RegionWriter(Guarded):
 
     def _items(self, items: Sequence[Item]) -> None:
         for item in items:
-            if isinstance(item, Loop):
-                self._loop(item)
-            elif isinstance(item, Tiles):
-                self._tiles(item)
-            elif not isinstance(item, Note):
-                self._statement(item)
+            write = self._writers.get(type(item))
+            if write is not None:
+                write(item)
 
     # loops
 
@@ -218,7 +242,8 @@ class RegionWriter(Guarded):
             count += 1
             if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
                 count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
-        self._spread_outside(loop)
+        parts = self._parts(loop)
+        self._spread_outside(loop, lanes // parts)
         outer, kept, guards, running, first = self.vector, dict(self.spread), self.guards, self.running, low
 
         def part(start: str, end: str, masked: bool, inside: bool = False) -> None:
@@ -240,8 +265,12 @@ class RegionWriter(Guarded):
         for s in self.running.values():
             self._start_run(s)
 
-        self.guards = guards_of(loop)
-        if count > TWICE:
+        self.guards = {} if parts > 1 else guards_of(loop)
+        if parts > 1:
+            name = body.new()[1:]
+            self.index[loop.variable] = f"%{name}"
+            body.counted(name, low, high, str(lanes), lambda: self._side_by_side(loop, name, high, parts))
+        elif count > TWICE:
             part(low, high, True)
         else:
             whole = self._whole(low, high, lanes)
@@ -257,6 +286,38 @@ class RegionWriter(Guarded):
         self.guards, self.running = guards, running
         self.vector, self.spread = outer, kept
 
+    def _parts(self, loop: Loop) -> int:
+        """How many vectors of the processor make one of the loop; 1 where lanes have to do with each other."""
+        if not self.register or self.body.inline or not all(_stays_in_lane(s) for s in loop.body):
+            return 1
+        widest = max((s.dtype.itemsize for s in loop.body if makes_value(s)), default=1)
+        return max(loop.lanes * widest // self.register, 1)
+
+    def _side_by_side(self, loop: Loop, name: str, high: str, parts: int) -> None:
+        """A step of a loop over vectors, each in so many parts; a statement's parts are neighbours, and run at once."""
+        lanes = loop.lanes // parts
+        states = []
+        for part in range(parts):
+            at = self.body.let(f"add nsw i64 %{name}, {part * lanes}")
+            vector = Vector(loop.variable, lanes, self._mask(at, high, lanes))
+            states.append((at, vector, dict(self.values), dict(self.lanes), dict(self.spread)))
+        for item in loop.body:
+            write = self._writers.get(type(item))
+            call = item if isinstance(item, Primitive) and item.name in vector_math.FUNCTIONS else None
+            given = []
+            for at, vector, values, lanes_of, spread in states if write is not None else ():
+                self.index[loop.variable], self.vector = at, vector
+                self.values, self.lanes, self.spread = values, lanes_of, spread
+                if call is not None:
+                    given.append([self._in_lanes(a, lanes) for a in call.args])
+                elif write is not None:
+                    write(item)
+            if call is not None:
+                self.dtypes[call.result] = call.dtype
+                results = elementary_of_parts(self.body, call.name, register_type(call.dtype), lanes, given)
+                for (_, _, values, lanes_of, _), result in zip(states, results, strict=True):
+                    values[call.result], lanes_of[call.result] = result, lanes
+
     def _mask(self, at: str, high: str, lanes: int) -> str:
         """Which lanes from here on are below the end."""
         body = self.body
@@ -264,20 +325,20 @@ class RegionWriter(Guarded):
         bound = body.splat(body.let(f"trunc i64 {left} to i32"), "i32", lanes)
         return body.let(f"icmp slt <{lanes} x i32> {counting(lanes, 'i32')}, {bound}")
 
-    def _spread_outside(self, loop: Loop) -> None:
+    def _spread_outside(self, loop: Loop, lanes: int) -> None:
         """Before a loop over vectors: values from outside that it uses, in every lane."""
         made: set[int] = set()
         used: dict[int, None] = {}
         for s in walk(loop.body):
-            if isinstance(s, Primitive):
-                used.update(dict.fromkeys(s.args))
-            elif isinstance(s, Store | Accumulate):
-                used.setdefault(s.value)
-            if isinstance(s, Load | Const | SizeOf | Position | Primitive):
+            if makes_value(s):
                 made.add(s.result)
+                if isinstance(s, Primitive):
+                    used.update(dict.fromkeys(s.args))
+            elif isinstance(s, Store) or isinstance(s, Accumulate):  # noqa: SIM101  (a union is slow to ask)
+                used.setdefault(s.value)
         for number in used:
             if number not in made and number in self.values and self.lanes.get(number, 1) == 1:
-                self._spread(number, loop.lanes)
+                self._spread(number, lanes)
 
     # reductions
 
@@ -446,56 +507,61 @@ class RegionWriter(Guarded):
 
     # statements
 
-    def _statement(self, s: Item) -> None:
-        body = self.body
-        if isinstance(s, Load | Const | SizeOf | Primitive | Position | Fold):
+    def _primitive(self, s: Primitive) -> None:
+        if s.result in self.guards:
             self.dtypes[s.result] = s.dtype
-        if isinstance(s, Primitive) and s.result in self.guards:
             self._within(s.result)
-        elif isinstance(s, Primitive):
-            lanes = max(self.lanes.get(a, 1) for a in s.args)
-            args = [self._in_lanes(a, lanes) for a in s.args]
-            self._set(s.result, arithmetic(body, s, args, [self.dtypes[a] for a in s.args], lanes), lanes)
-        elif isinstance(s, Load):
-            self._load(s)
-        elif isinstance(s, Const):
-            self._set(s.result, literal(s.value, s.dtype), 1)
-        elif isinstance(s, Store):
-            if s.combine != "set":
-                self._combine_store(s)
-            elif self.vector is None:
-                self._store(s.buffer, s.address, self.values[s.value], 1, None)
-            else:
-                lanes = self.vector.lanes
-                self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask)
-        elif isinstance(s, Accumulate):
-            self._accumulate(s)
-        elif isinstance(s, Start):
-            kind = register_type(s.dtype)
-            first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
-            body.do(f"store {wide(kind, s.lanes)} {first}, ptr %acc{s.accumulator}")
-            if s.position:
-                body.do(f"store i64 0, ptr %pos{s.accumulator}")
-        elif isinstance(s, Finish):
-            self._finish(s)
-        elif isinstance(s, Fold):
-            offset = body.let(f"mul nsw i64 {self._offset(s.address)[0]}, {s.lanes}")
-            value = self._read(s.buffer, self._at(s.buffer, offset), s.lanes)
-            self._set(s.result, self._folded(value, s.combine, s.dtype, s.lanes), 1)
-        elif isinstance(s, Position):
-            offset, step, irregular = self._offset(s.address)
-            assert not irregular
-            if step == 0:
-                self._set(s.result, offset, 1)
-            else:
-                assert self.vector is not None
-                self._set(s.result, self._offsets(s.address, offset, step), self.vector.lanes)
-        elif isinstance(s, SizeOf):
-            self._set(s.result, body.size(s.size), 1)
-        elif isinstance(s, Fill):
-            fill(body, self.pointer(s.buffer), s, "%low", "%high")
-        elif isinstance(s, Check):
-            self._check(s)
+            return
+        lanes, args = 1, s.args
+        for a in args:
+            if self.lanes[a] > lanes:
+                lanes = self.lanes[a]
+        given = [self._in_lanes(a, lanes) for a in args]
+        self.dtypes[s.result] = s.dtype
+        self._set(s.result, arithmetic(self.body, s, given, [self.dtypes[a] for a in args], lanes), lanes)
+
+    def _constant(self, s: Const) -> None:
+        self.dtypes[s.result] = s.dtype
+        self._set(s.result, literal(s.value, s.dtype), 1)
+
+    def _size(self, s: SizeOf) -> None:
+        self.dtypes[s.result] = s.dtype
+        self._set(s.result, self.body.size(s.size), 1)
+
+    def _position(self, s: Position) -> None:
+        self.dtypes[s.result] = s.dtype
+        offset, step, irregular = self._offset(s.address)
+        assert not irregular
+        if step == 0:
+            self._set(s.result, offset, 1)
+        else:
+            assert self.vector is not None
+            self._set(s.result, self._offsets(s.address, offset, step), self.vector.lanes)
+
+    def _store_value(self, s: Store) -> None:
+        if s.combine != "set":
+            self._combine_store(s)
+        elif self.vector is None:
+            self._store(s.buffer, s.address, self.values[s.value], 1, None)
+        else:
+            lanes = self.vector.lanes
+            self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask)
+
+    def _start(self, s: Start) -> None:
+        body, kind = self.body, register_type(s.dtype)
+        first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
+        body.do(f"store {wide(kind, s.lanes)} {first}, ptr %acc{s.accumulator}")
+        if s.position:
+            body.do(f"store i64 0, ptr %pos{s.accumulator}")
+
+    def _fold(self, s: Fold) -> None:
+        self.dtypes[s.result] = s.dtype
+        offset = self.body.let(f"mul nsw i64 {self._offset(s.address)[0]}, {s.lanes}")
+        value = self._read(s.buffer, self._at(s.buffer, offset), s.lanes)
+        self._set(s.result, self._folded(value, s.combine, s.dtype, s.lanes), 1)
+
+    def _fill(self, s: Fill) -> None:
+        fill(self.body, self.pointer(s.buffer), s, "%low", "%high")
 
     def _check(self, s: Check) -> None:
         body = self.body
@@ -514,6 +580,11 @@ class RegionWriter(Guarded):
         body.let(f"atomicrmw umin ptr %status, i64 {s.error} monotonic")
         body.do(f"br label %{tag}.fine")
         body.label(f"{tag}.fine")
+
+
+def _stays_in_lane(s: Item) -> bool:
+    """Whether a statement in a loop over vectors does the same to each lane."""
+    return makes_value(s) or type(s) in (Check, Note) or (isinstance(s, Store) and s.combine == "set")
 
 
 def fill(body: Body, pointer: str, s: Fill, low: str = "0", high: str = "0") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def code(dtype: np.dtype[Any]) -> str:
     return f"{dtype.kind}{dtype.itemsize}"
 
 
+@cache
 def memory_type(dtype: np.dtype[Any]) -> str:
     """The LLVM type in memory.
 
@@ -141,10 +143,13 @@ class Module:
                 "attributes #2 = { nounwind }",
                 f"attributes #3 = {{ nounwind willreturn memory(none) alwaysinline {WIDTH} }}",
                 "attributes #4 = { nounwind willreturn memory(none) noinline }",
+                "attributes #5 = { nounwind alwaysinline }",
                 # vectors are written out; without the width LLVM would cut those of 512 bits in two
                 f"attributes #6 = {{ nounwind noinline {WIDTH} }}",
                 f"attributes #7 = {{ nounwind noinline {WIDTH} }}",
-                f"attributes #8 = {{ nounwind alwaysinline {WIDTH} }}",
+                # what hardly ever runs is not worth LLVM's time
+                f"attributes #8 = {{ nounwind noinline optnone cold {WIDTH} }}",
+                f"attributes #9 = {{ nounwind alwaysinline {WIDTH} }}",
                 '!0 = !{!"branch_weights", i32 1, i32 100000}',
                 "",
             ]
@@ -163,6 +168,8 @@ class Body:
         self.lines: list[str] = []
         self.known: dict[object, str] = {}
         """What has been computed since the last label, for those who remember it here."""
+        self.known_offsets: dict[object, tuple[str, Size, bool]] = {}
+        """The same of addresses."""
         self.count = 0
 
     def new(self) -> str:
@@ -184,6 +191,7 @@ class Body:
     def label(self, name: str) -> None:
         """Start a block."""
         self.known.clear()
+        self.known_offsets.clear()
         self.lines.append(f"{name}:")
 
     def math(self, name: str, type_: str, lanes: int, args: Sequence[str]) -> str:
@@ -222,6 +230,15 @@ class Body:
         one = self.let(f"insertelement {wide(type_, lanes)} poison, {type_} {value}, i32 0")
         kind = wide(type_, lanes)
         return self.let(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
+
+    def joined(self, parts: Sequence[str], type_: str, lanes: int) -> str:
+        """Vectors as one: neighbours, again and again."""
+        while len(parts) > 1:
+            places = ", ".join(f"i32 {k}" for k in range(2 * lanes))
+            kind, mask = wide(type_, lanes), f"<{2 * lanes} x i32> <{places}>"
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts, lanes = [self.let(f"shufflevector {kind} {a}, {kind} {b}, {mask}") for a, b in pairs], 2 * lanes
+        return parts[0]
 
     def counted(self, name: str, low: str, high: str, step: str, write: Callable[[], None]) -> None:
         """A counting loop; the counter is %name."""
@@ -336,6 +353,35 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
     return body.let(f"phi {vector} [{near}, %{tag}.near], [{again}, %{tag}.far]")
 
 
+def elementary_of_parts(body: Body, name: str, type_: str, lanes: int, given: Sequence[Sequence[str]]) -> Sequence[str]:
+    """A call for several vectors at once: the arguments of each. Around a call everything goes to memory and back."""
+    module, count, parts = body.module, len(given[0]), len(given)
+    symbol, part, whole = (
+        f"{module.name}_{name}_{parts}x{suffix(type_, lanes)}",
+        wide(type_, lanes),
+        wide(type_, parts * lanes),
+    )
+    both = f"{{ {', '.join([part] * parts)} }}"
+    if symbol not in module.helpers:
+        module.helpers.add(symbol)
+        inner = Body(module, inline=True)
+        operands = [
+            inner.joined([f"%x{k}" for k in range(first, count * parts, count)], type_, lanes) for first in range(count)
+        ]
+        result, made = elementary(inner, name, type_, parts * lanes, operands), "poison"
+        for k in range(parts):
+            places = ", ".join(f"i32 {k * lanes + lane}" for lane in range(lanes))
+            one = inner.let(f"shufflevector {whole} {result}, {whole} poison, <{lanes} x i32> <{places}>")
+            made = inner.let(f"insertvalue {both} {made}, {part} {one}, {k}")
+        inner.do(f"ret {both} {made}")
+        parameters = ", ".join(f"{part} %x{k}" for k in range(count * parts))
+        module.functions.append(
+            "\n".join([f"\ndefine internal {both} @{symbol}({parameters}) #7 {{\nentry:", *inner.lines, "}"])
+        )
+    made = body.let(f"call {both} @{symbol}({', '.join(f'{part} {x}' for one in given for x in one)})")
+    return [body.let(f"extractvalue {both} {made}, {k}") for k in range(parts)]
+
+
 FAR = "symgraph_far_"
 """What the names of functions of far arguments begin with."""
 
@@ -366,18 +412,26 @@ def _define(module: Module, symbol: str, type_: str, parameters: int, attribute:
     return symbol
 
 
-def define_rule(
-    module: Module, name: str, type_: str, lanes: int, arguments: int, inline: bool, far: bool = False
-) -> str:
+def define_rule(module: Module, name: str, type_: str, lanes: int, arguments: int, inline: bool) -> str:
     """The function of a rule; returns its name."""
-    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}{'_far' if far else ''}{'_inline' if inline else ''}"
+    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}{'_inline' if inline else ''}"
     if symbol in module.helpers:
         return symbol
     module.helpers.add(symbol)
     dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
-    rule = vector_math.record(name, dtype, arguments, far)
     body = Body(module, inline)
-    values = {number: f"%x{k}" for k, number in enumerate(rule.arguments)}
+    rule = vector_math.record(name, dtype, arguments)
+    (result,) = write_rule(body, rule, dtype, [f"%x{k}" for k in range(arguments)], lanes)
+    vector = wide(type_, lanes)
+    lines = [*body.lines, f"  ret {vector} {result}"]
+    return _define(module, symbol, vector, arguments, "#3" if inline else "#4" if lanes == 1 else "#7", lines)
+
+
+def write_rule(
+    body: Body, rule: vector_math.Recorded, dtype: np.dtype[Any], given: Sequence[str], lanes: int = 1
+) -> list[str]:
+    """The statements of a rule, on arguments of a dtype; returns its results."""
+    values = dict(zip(rule.arguments, given, strict=True))
     dtypes = dict.fromkeys(rule.arguments, dtype)
     for s in rule.body:
         dtypes[s.result] = s.dtype
@@ -385,9 +439,7 @@ def define_rule(
             values[s.result] = splat(literal(s.value, s.dtype), register_type(s.dtype), lanes)
         else:
             values[s.result] = arithmetic(body, s, [values[a] for a in s.args], [dtypes[a] for a in s.args], lanes)
-    vector = wide(type_, lanes)
-    lines = [*body.lines, f"  ret {vector} {values[rule.result]}"]
-    return _define(module, symbol, vector, arguments, "#3" if inline else "#4" if lanes == 1 else "#7", lines)
+    return [values[r] for r in rule.results]
 
 
 def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:
@@ -405,8 +457,9 @@ def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:
     body.label("far")
     body.do(f"ret {type_} {_call_far(body, name, type_, '%x0')}")
     body.label("near")
-    near = define_rule(module, name, type_, 1, 1, inline=False)
-    body.do(f"ret {type_} {body.let(f'call {type_} @{near}({type_} %x0)')}")
+    dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
+    (near,) = write_rule(body, vector_math.record(name, dtype, 1), dtype, ["%x0"])
+    body.do(f"ret {type_} {near}")
     return _define(module, symbol, type_, 1, "#4", body.lines)
 
 
@@ -432,7 +485,7 @@ def _defined_each(module: Module, name: str, type_: str, lanes: int) -> str:
 
     body.counted("k", "0", str(lanes), "1", one)
     body.do(f"ret {vector} {body.let(f'load {vector}, ptr %made')}")
-    return _define(module, symbol, vector, 2, "#7", body.lines)
+    return _define(module, symbol, vector, 2, "#8", body.lines)
 
 
 def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any], lanes: int = 1) -> str:

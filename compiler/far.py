@@ -8,31 +8,47 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+
 from compiler import machine, vector_math
-from compiler.emit_scalar import FAR, Body, Module, define_rule
+from compiler.emit_scalar import FAR, Body, Module, literal, write_rule
 
 NAMES = tuple(name for name, function in vector_math.FUNCTIONS.items() if function.far is not None)
 
+_FLOAT64 = np.dtype(np.float64)
+
 
 def text() -> str:
-    """The module of all of them.
+    """The module of all of them, which share the reduction of their argument.
 
     >>> "double @symgraph_far_sin(double %x)" in text()
     True
     """
     module = Module("far", ())
+    body = Body(module)
+    reduced = write_rule(body, vector_math.record_reduction(), _FLOAT64, ["%x", "%inverse", "%step", "%offset"])
+    for k, value in enumerate(reduced):
+        body.do(f"store double {value}, ptr {body.let(f'getelementptr inbounds double, ptr %out, i64 {k}')}")
+    body.do("ret void")
+    head = "\ndefine internal void @reduce(double %x, double %inverse, double %step, double %offset, ptr %out) #1 {"
+    module.functions.append("\n".join([head, *body.lines, "}"]))
     for name in NAMES:
-        inner = define_rule(module, name, "double", 1, 1, inline=False, far=True)
         body = Body(module)
-        body.do(f"ret double {body.let(f'call double @{inner}(double %x)')}")
-        head = f"\ndefine double @{FAR}{name}(double %x) #2 {{\nentry:"
-        module.functions.append("\n".join([head, *body.lines, "}"]))
+        step, offset = vector_math.FUNCTIONS[name].steps
+        given = ", ".join(f"double {literal(number, _FLOAT64)}" for number in (1 / step, step, offset))
+        body.do("%out = alloca [3 x double]")
+        body.do(f"call void @reduce(double %x, {given}, ptr %out)")
+        places = [body.let(f"getelementptr inbounds double, ptr %out, i64 {k}") for k in range(3)]
+        arguments = ["%x", *[body.let(f"load double, ptr {place}") for place in places]]
+        (result,) = write_rule(body, vector_math.record_far(name), _FLOAT64, arguments)
+        body.do(f"ret double {result}")
+        module.functions.append("\n".join([f"\ndefine double @{FAR}{name}(double %x) #2 {{", *body.lines, "}"]))
     return module.text()
 
 
 @cache
 def _code() -> machine.Code:
-    return machine.load(text())
+    return machine.load(text(), quick=True)
 
 
 def symbols(kernel: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler import emit_python, kernel
+from compiler import emit_python, kernel, runtime
 from compiler.arguments import SUPPORTED, Signature, declared
 from compiler.dispatch import BOTH, GRAD, VALUE, Dispatch, Way
 from compiler.graph import Graph
@@ -81,6 +81,8 @@ class Function:
         method = getattr(Function, what)
         found = self._callers.get(what)
         if found is None:
+            if not runtime.at_hand():
+                return partial(self.dispatch.answer, what)
             found = self._callers.setdefault(what, self.dispatch.caller(what, method.__doc__))
         if getattr(type(self), what) is method:  # a derived class may have a method of its own
             setattr(self, what, found)
@@ -320,7 +322,9 @@ class Function:
 
 
 def _first_value(function: weakref.ref[Function], dispatch: Dispatch, /, *args: Any, **kwargs: Any) -> Any:
-    """The first call of a function; its later calls go to a callable of the runtime."""
+    """The first call of a function; its later calls go to a callable of the runtime, once that is there."""
+    if not runtime.at_hand():
+        return dispatch.answer(VALUE, *args, **kwargs)
     caller, self = dispatch.caller(VALUE, Function.__call__.__doc__), function()
     if self is not None:
         self._value = caller

@@ -65,11 +65,12 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     program.outputs = [*arrays, *singles]
     products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.all_steps())
     library = blas() if products else {}
-    pool = {name: runtime.load().addresses[name] for name in ("pool_malloc", "pool_free", "poll")}
-    symbols = {**library, **pool}
     with machine.lock:
-        text = emit(program, "core", sizes, bool(library)) + entry(program, "core")
         quick = program.statements > QUICK_FROM
+        core = emit(program, "core", sizes, bool(library), machine.vector_bytes() if quick else 0)
+        text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core)
+        used = [name for name in ("pool_malloc", "pool_free", "poll") if f"@{name}(" in text]
+        symbols = {**library, **{name: runtime.load().addresses[name] for name in used}}
         code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
         compilations += 1
     return Kernel(sizes, text, quick, code)

@@ -31,7 +31,10 @@ from compiler.program import (
     Start,
     Store,
     Tiles,
+    has_address,
     identity,
+    loads_or_stores,
+    writes,
 )
 from compiler.rows import row_of
 from compiler.vectors import blocks_of, is_computed, transposed, vector_of
@@ -145,7 +148,7 @@ class _Lowering:
                     reads[s.buffer] = reads.get(s.buffer, 0) + times
         for buffer, times in reads.items():
             row = row_of(buffer, self.nests)
-            written = any(isinstance(s, Store | Reduce) for n in self.nests for s in n.accesses.get(buffer, ()))
+            written = any(writes(s) for n in self.nests for s in n.accesses.get(buffer, ()))
             if row is None or row == 1 or not dims.is_short(row, SHORT**2) or times < 2 * _about(row) or written:
                 continue
             copy = Buffer(f"t_{buffer.name}", buffer.dtype, buffer.elements, "tile", buffer.node)
@@ -214,7 +217,7 @@ class _Lowering:
         steps: dict[Buffer, Size] = {}
         for nest in self.nests:
             for s in nest.body:
-                if not isinstance(s, Load | Store) or s.buffer in self.private:
+                if not loads_or_stores(s) or s.buffer in self.private:
                     continue
                 if s.buffer.role not in ("scalar", "tile"):
                     steps[s.buffer] = next((abs_step(k) for v, k in s.address.terms if v == 0), 0)
@@ -284,15 +287,21 @@ class _Lowering:
             if noted[depth] is not note and note is not None:
                 noted[depth] = note
                 levels[depth].append(note)
-            if isinstance(s, Reduce):
+            if isinstance(s, Primitive):
+                levels[depth].append(s)
+            elif isinstance(s, Reduce):
                 position = None if s.position is None else _renamed(s.position, names)
                 levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position, s.run))
+            elif isinstance(s, Load):
+                address = self._address(s.address, s.buffer, nest, names)
+                levels[depth].append(Load(s.result, s.dtype, s.buffer, address, s.mask))
             elif isinstance(s, Store) and k in sums:
                 levels[depth].append(s._replace(buffer=sums[k].buffer, address=sums[k].address))
-            elif isinstance(s, Load | Store):
-                buffer = targets.get(s.buffer, s.buffer) if isinstance(s, Store) else s.buffer
+                continue
+            elif isinstance(s, Store):
+                buffer = targets.get(s.buffer, s.buffer)
                 address = self._address(s.address, buffer, nest, names)
-                levels[depth].append(s._replace(buffer=buffer, address=address))
+                levels[depth].append(Store(buffer, address, s.value, s.combine))
             elif isinstance(s, Position):
                 levels[depth].append(s._replace(address=_renamed(s.address, names)))
             else:
@@ -412,15 +421,15 @@ def _row_step(nest: Nest, buffer: Buffer) -> Size | None:
 def _depth(s: Item, depth_of: dict[int, int], full: int) -> int:
     """How many loops a statement needs around it."""
     if isinstance(s, Primitive):
-        depth = max((depth_of[a] for a in s.args), default=0)
-    elif isinstance(s, Load | Position):
+        depth = max([depth_of[a] for a in s.args], default=0)
+    elif writes(s) or isinstance(s, Check):
+        return full
+    elif has_address(s):
         depth = 0
         for v, _ in s.address.terms:
             depth = max(depth, depth_of[v.number] if isinstance(v, Ref) else v + 1)
         if isinstance(s, Load) and s.mask is not None:
             depth = max(depth, depth_of[s.mask])
-    elif isinstance(s, Store | Reduce | Check):
-        return full
     else:
         depth = 0
     depth_of[s.result] = depth  # type: ignore[union-attr]
@@ -481,7 +490,7 @@ def _exceeds(size: Size, limit: int) -> bool:
 
 def _cost(nest: Nest) -> int:
     """Picoseconds per element, about."""
-    accesses = sum(isinstance(s, Load | Store) for s in nest.body)
+    accesses = sum(loads_or_stores(s) for s in nest.body)
     work = sum(weight(s) for s in nest.body) - accesses
     return int(work * OPERATION + accesses * ACCESS)
 
@@ -519,7 +528,7 @@ def _join_at(nest: Nest, k: int) -> None:
 
 def _addresses(body: Iterable[Item]) -> Iterable[Address]:
     for s in body:
-        if isinstance(s, Load | Store | Reduce | Position):
+        if has_address(s):
             yield s.address
         if isinstance(s, Reduce) and s.position is not None:
             yield s.position
@@ -537,7 +546,7 @@ def _joins(address: Address, k: int, size: Size) -> bool:
 
 
 def _joined(statement: Item, k: int) -> Item:
-    if not isinstance(statement, Load | Store | Reduce | Position):
+    if not has_address(statement):
         return statement
 
     def joined(address: Address) -> Address:

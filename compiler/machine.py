@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 import symgraph
 from compiler import cache as disk
 
-PIPELINE = 3
+PIPELINE = 4
 """The version of what is done to a module; another one makes kernels on disk unknown."""
 
 _LIBRARIES = 32
@@ -51,6 +51,16 @@ def processor() -> str:
     _, name, features = _host()
     known = [f for f in ("sse2", "avx", "avx2", "fma", "avx512f", "neon", "sve") if f"+{f}" in features.split(",")]
     return f"{name} ({' '.join(known)})" if known else name
+
+
+def vector_bytes() -> int:
+    """The bytes of the widest vector that this processor computes with.
+
+    >>> vector_bytes() in (16, 32, 64)
+    True
+    """
+    features = set(_host()[2].split(","))
+    return 64 if "+avx512f" in features else 32 if "+avx" in features else 16
 
 
 _ELSEWHERE = os.name == "nt"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -219,16 +219,27 @@ class Nest:
     def rewrite(self, body: list[Item]) -> None:
         """Give it another body."""
         self.body = body
-        self.__dict__.pop("accesses", None)
+        for known in ("accesses", "loaded", "written"):
+            self.__dict__.pop(known, None)
 
     @cached_property
     def accesses(self) -> dict[Buffer, list[Load | Store | Reduce]]:
         """The statements that read or write each buffer."""
         found: dict[Buffer, list[Load | Store | Reduce]] = {}
         for s in self.body:
-            if isinstance(s, Load | Store | Reduce):
+            if is_access(s):
                 found.setdefault(s.buffer, []).append(s)
         return found
+
+    @cached_property
+    def loaded(self) -> set[Buffer]:
+        """The buffers that it reads."""
+        return {s.buffer for s in self.body if isinstance(s, Load)}
+
+    @cached_property
+    def written(self) -> set[Buffer]:
+        """The buffers that it writes."""
+        return {s.buffer for s in self.body if writes(s)}
 
 
 @dataclass(eq=False)
@@ -255,6 +266,38 @@ class Tiles:
 
 
 Item = Statement | Note | Fill | Start | Accumulate | Finish | Loop | Tiles
+
+# What kind a statement is, is asked of each one many times; isinstance with several classes takes ten times as long.
+_ACCESSES, _LOADS_AND_STORES, _WRITES = map(frozenset, ((Load, Store, Reduce), (Load, Store), (Store, Reduce)))
+_ADDRESSED = _ACCESSES | {Position}
+_VALUES = frozenset((Load, Const, SizeOf, Position, Primitive, Fold))
+_COUNTED = _LOADS_AND_STORES | {Primitive}
+_NESTED = frozenset((Loop, Tiles))
+
+
+def is_access(s: Item) -> TypeGuard[Load | Store | Reduce]:
+    """Whether a statement of a nest reads or writes a buffer."""
+    return type(s) in _ACCESSES
+
+
+def loads_or_stores(s: Item) -> TypeGuard[Load | Store]:
+    """Whether a statement moves one value between a buffer and a register."""
+    return type(s) in _LOADS_AND_STORES
+
+
+def writes(s: Item) -> TypeGuard[Store | Reduce]:
+    """Whether a statement of a nest writes into a buffer."""
+    return type(s) in _WRITES
+
+
+def has_address(s: Item) -> TypeGuard[Load | Store | Reduce | Position]:
+    """Whether a statement of a nest has an address."""
+    return type(s) in _ADDRESSED
+
+
+def makes_value(s: Item) -> TypeGuard[Load | Const | SizeOf | Position | Primitive | Fold]:
+    """Whether a statement has a result that others take."""
+    return type(s) in _VALUES
 
 
 class Partial(NamedTuple):
@@ -423,7 +466,7 @@ class Program:
     def statements(self) -> int:
         """How many statements there are."""
         regions = [step for step in self.all_steps() if isinstance(step, Region)]
-        return sum(isinstance(s, Primitive | Load | Store) for r in regions for s in walk(r.items))
+        return sum(type(s) in _COUNTED for r in regions for s in walk(r.items))
 
     @cached_property
     def work(self) -> Size:
@@ -610,12 +653,15 @@ def runs(loop: Loop) -> list[Accumulate]:
 
 def walk(items: Sequence[Item]) -> Iterator[Item]:
     """Every item, those inside loops included, in the order of the text."""
-    stack = list(reversed(items))
+    stack = [iter(items)]
     while stack:
-        item = stack.pop()
-        yield item
-        if isinstance(item, Loop | Tiles):
-            stack.extend(reversed(item.body))
+        for item in stack[-1]:
+            yield item
+            if type(item) in _NESTED:
+                stack.append(iter(item.body))  # type: ignore[union-attr]
+                break
+        else:
+            stack.pop()
 
 
 def identity(combine: str, dtype: np.dtype[Any]) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.lower import lower
-from compiler.program import Buffer, Choose, Load, Nest, Product, Reduce, Repeat, Step, Store
+from compiler.program import Buffer, Choose, Nest, Product, Repeat, Step
 from compiler.rows import row_of
 from symgraph.dims import Call, Dim, Size
 
@@ -150,17 +150,13 @@ def _reads(step: Given) -> set[Buffer]:
         return {step.a[0], step.b[0]}
     if not isinstance(step, Nest):
         return set(step.reads)
-    return {
-        b
-        for b, accesses in step.accesses.items()
-        if b.role in ("temporary", "slot", "output") and any(isinstance(s, Load) for s in accesses)
-    }
+    return {b for b in step.loaded if b.role in ("temporary", "slot", "output")}
 
 
 def _touches(step: Given) -> set[Buffer]:
     """All buffers that a step reads, inputs among them."""
     if isinstance(step, Nest):
-        return {b for b, accesses in step.accesses.items() if any(isinstance(s, Load) for s in accesses)}
+        return step.loaded
     return _reads(step)
 
 
@@ -169,7 +165,7 @@ def _writes(step: Given) -> set[Buffer]:
         return {step.c[0]}
     if not isinstance(step, Nest):
         return set(step.writes)
-    return {b for b, accesses in step.accesses.items() if any(isinstance(s, Store | Reduce) for s in accesses)}
+    return step.written
 
 
 def _row_by_row(buffer: Buffer, reader: Nest, writers: Iterable[Nest], group: Group) -> bool:

@@ -84,8 +84,8 @@ def _repeats(element: Index) -> bool:
 
 
 def in_registers(place: Place, task: Task) -> bool:
-    """Whether the element meant is the one that the same iteration computes."""
-    if place.element is None or not computed(place.base):
+    """Whether the element meant of a value computed in registers is the one that the same iteration computes."""
+    if place.element is None:
         return False
     loops, index = loops_of(shape_of(place.base))
     same = place.element is index or place.element == index
@@ -99,6 +99,8 @@ class Scheduler:
         self.inputs, self.outputs = inputs, outputs
         self.tasks: list[Task] = []
         self.by_node: dict[Expr, list[Task]] = {}
+        self.computed: set[Expr] = set()  # the values that are computed in registers
+        self.anew: set[Expr] = set()  # of these, those that whoever computes from them again computes again too
         self.costs: dict[Expr, float] = {}
         self.elsewhere: dict[Expr, int] = {}  # how many uses a value has outside of its own loops
         self.again_from: dict[Expr, int] = {}  # the level from which it can be computed again from what is stored
@@ -151,6 +153,8 @@ class Scheduler:
     def _add_tasks(self, node: Expr) -> None:
         kind, args = node.op.kind, node.args
         made: list[Task] = []
+        if computed(node):
+            self.computed.add(node)
         if kind == "elementwise" or is_gathered(node):
             loops, index = loops_of(shape_of(node))
             made.append(Task(node, 0, loops, index, accesses_of(node, index)))
@@ -191,10 +195,16 @@ class Scheduler:
         else:
             raise CompileError(f"no mechanism lowers {node.op.name} ({kind}): {format_expr(node)}")
         for task in made:
-            task.places = [locate(a, index) for a, index in task.accesses]
-            task.direct = [in_registers(place, task) for place in task.places]
-            for place, direct in zip(task.places, task.direct, strict=True):
-                if not direct and place.element is not None and computed(place.base):
+            own = shape_of(node) if node in self.computed else None
+            for arg, index in task.accesses:
+                if index is task.index and arg.op.kind != "view" and arg.type.shape == own:
+                    place, direct = Place(arg, index, None), arg in self.computed  # as most are
+                else:
+                    place = locate(arg, index)
+                    direct = place.base in self.computed and in_registers(place, task)
+                task.places.append(place)
+                task.direct.append(direct)
+                if not direct and place.element is not None and place.base in self.computed:
                     uses = REPEATED if _repeats(place.element) else 1
                     self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + uses
         self.by_node[node] = made
@@ -203,20 +213,26 @@ class Scheduler:
     def _levels(self) -> None:
         """What each value costs, and how many stored values each task waits for."""
         for task in self.tasks:
-            if task.piece == 0:
-                self.costs[task.node] = own_cost(task.node) + sum(self._cost(place) for place in task.places)
-            level, again = 0, 0
+            node, level, again, cost = task.node, 0, 0, 0.0
             for place, direct in zip(task.places, task.direct, strict=True):
+                base = place.base
+                anew, ready = self._anew(place), self._ready(base)
+                cost += self.costs[base] if anew else 1  # a load, or the computation from loads
                 if direct:
-                    level = max(level, self._ready(place.base))
+                    level = max(level, ready)
                 elif self._again(place, direct):
-                    level = max(level, self.again_from[place.base])
+                    level = max(level, self.again_from[base])
                 else:
-                    level = max(level, self._ready(place.base) + 1)
-                again = max(again, self.again_from[place.base] if self._anew(place) else self._ready(place.base) + 1)
-            for whole in self._whole_operands(task.node):
+                    level = max(level, ready + 1)
+                again = max(again, self.again_from[base] if anew else ready + 1)
+            for whole in self._whole_operands(node):
                 level = max(level, self._ready(whole) + 1)
-            task.level, self.again_from[task.node] = max(level, self.not_before.get(task.node, 0)), again
+            task.level, self.again_from[node] = max(level, self.not_before.get(node, 0)), again
+            if task.piece == 0:
+                cost = self.costs[node] = own_cost(node) + cost
+                uses = self.elsewhere.get(node)
+                if node in self.computed and (uses is None or cost * uses <= CHEAP_ELSEWHERE):
+                    self.anew.add(node)
 
     def _later(self) -> bool:
         """Whether a change of what is given must wait for those who take elements of it as it was."""
@@ -235,19 +251,12 @@ class Scheduler:
     def _anew(self, place: Place) -> bool:
         """Whether a value is no input and not stored for its many uses, so that whoever computes from it again computes
         it again too."""
-        base = place.base
-        if place.element is None or not computed(base):
-            return False
-        return base not in self.elsewhere or self.costs[base] * self.elsewhere[base] <= CHEAP_ELSEWHERE
-
-    def _cost(self, place: Place) -> float:
-        """What it costs, about, to have a value at an index: a load, or the computation from loads."""
-        return self.costs[place.base] if self._anew(place) else 1
+        return place.element is not None and place.base in self.anew
 
     def _again(self, place: Place, direct: bool) -> bool:
         """Whether a value is better computed where it is wanted than stored and read."""
         if direct:
-            return computed(place.base) and self.costs[place.base] <= CHEAP
+            return self.costs[place.base] <= CHEAP
         return place.base in self.elsewhere and self._anew(place)
 
     def _whole_operands(self, node: Expr) -> list[Expr]:
@@ -277,16 +286,17 @@ class Scheduler:
             if node.op.kind in NOT_COMPUTED:
                 continue
             tasks = self.by_node[node]
-            if node.op is not ar.take and computed(node) and node not in fixed and node in first_use:
+            if node in first_use and node not in fixed and node in self.computed and node.op is not ar.take:
                 tasks[0].level = max(tasks[0].level, first_use[node])
             for task in tasks:
                 for place, direct in zip(task.places, task.direct, strict=True):
-                    if not computed(place.base):
+                    base = place.base
+                    if base not in self.computed:
                         continue
                     if direct:
-                        first_use[place.base] = min(first_use.get(place.base, task.level), task.level)
+                        first_use[base] = min(first_use.get(base, task.level), task.level)
                     elif not self._again(place, direct):
-                        fixed.add(place.base)
+                        fixed.add(base)
 
     def _group(self) -> None:
         counts: dict[tuple[object, ...], int] = {}
@@ -302,7 +312,7 @@ class Scheduler:
         stored = {memory_base(o) for o in self.outputs}
         for task in self.tasks:
             node = task.node
-            if not computed(node) and node.op.kind != "control":
+            if node not in self.computed and node.op.kind != "control":
                 stored.add(node)
             stored.update(self._whole_operands(node))
             for place, direct in zip(task.places, task.direct, strict=True):

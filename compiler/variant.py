@@ -71,6 +71,7 @@ class Variant:
         def exact(shape: tuple[Size, ...]) -> tuple[int, ...]:
             return tuple(dims.evaluate(s, sizes) for s in shape)
 
+        work = dims.evaluate(self.program.work, sizes)
         results = []
         for base, code, shape in self._handed:
             assert base.type.dtype is not None
@@ -83,13 +84,17 @@ class Variant:
             numbers=self._singles,
             results=results,
             fail=partial(_raise_status, self.program.errors),
-            long=dims.evaluate(self.program.work, sizes) > LONG,
+            long=work > LONG,
+            heavy=work > HEAVY,
             kept=self.kernel,
         )
 
 
 LONG = 2_000_000
 """Picoseconds of work from which a call lets other threads of Python run."""
+
+HEAVY = 10_000_000_000
+"""Picoseconds of work from which several threads save more than it takes to load the runtime."""
 
 
 def returned_as_numbers(outputs: Sequence[Expr]) -> list[Expr]:

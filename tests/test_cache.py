@@ -28,11 +28,12 @@ NOT_ROOT = pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root
 
 CHILD = """
 import sys, numpy as np, symgraph as sg
-from compiler import machine
+from compiler import machine, runtime
 a, b = sg.placeholder("a"), sg.placeholder("b")
 for k in range(int(sys.argv[1])):
     value, grads = sg.compile(a * a * b + k).value_and_grad(a=2.0, b=3.0)
     assert (value, grads["a"], grads["b"]) == (12 + k, 12, 4)
+runtime.load()
 print(machine.compilations, "numba" in sys.modules, "networkx" in sys.modules)
 """
 

@@ -20,12 +20,19 @@ import pytest
 from numpy._core.multiarray import get_handler_name
 
 import symgraph as sg
-from compiler import machine, runtime
+from compiler import machine, runtime, variant
+from compiler.runtime import layout
 from compiler.runtime.layout import LARGE
 
 ROOT = Path(__file__).resolve().parent.parent
 
 a, b, x = sg.placeholder("a"), sg.placeholder("b"), sg.placeholder("x")
+
+
+@pytest.fixture(autouse=True)
+def loaded() -> None:
+    """Tests begin with the runtime there, where they do not say otherwise."""
+    runtime.load()
 
 
 @pytest.fixture(params=["native", "python"])
@@ -645,3 +652,73 @@ def test_the_process_ends_while_a_kernel_runs() -> None:
             time.sleep(0.05)
             """
         )
+
+
+# -- before the runtime is there ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As in a new process: there is no runtime yet, and it does not come before `load` is called."""
+    begun: list[str] = []
+    monkeypatch.setattr(runtime, "_loaded", None)
+    monkeypatch.setattr(runtime, "_load_later", lambda: begun.append("begun"))
+    return begun
+
+
+def test_first_calls_do_not_wait_for_the_runtime(early: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    f = sg.compile(a * b + np.sin(x), inputs=[a, b, x])
+    arguments = {"a": 2.0, "b": 3, "x": np.linspace(0, 9, 100)}
+    value, (both, grads) = f(**arguments), f.value_and_grad(**arguments, cotangent=np.ones(100))
+    assert not runtime.at_hand()
+    assert len(early) == 2
+    same(f(*arguments.values()), value)
+    monkeypatch.undo()
+    assert runtime.load().native
+    same(f(**arguments), value)
+    same(f.value_and_grad(**arguments, cotangent=np.ones(100))[0], both)
+    for name, grad in f.grad(**arguments, cotangent=np.ones(100)).items():
+        same(grad, grads[name])
+    assert asked(f) == []
+    f(**arguments)
+    assert plans_of(f)[1][0][layout.PARALLEL] == runtime.load().addresses["parallel"]
+
+
+def test_errors_before_the_runtime_is_there(early: list[str]) -> None:
+    table, i = sg.placeholder("table", shape=("n",)), sg.placeholder("i", dtype="int64")
+    f = sg.compile(table[i] * 2)
+    with pytest.raises(sg.OutOfBoundsError):
+        f(table=np.ones(3), i=3)
+    with pytest.raises(sg.ArgumentError):
+        f(table=np.ones(3))
+    assert f(table=np.ones(3), i=2) == 2
+    assert not runtime.at_hand()
+
+
+def test_long_work_has_the_runtime_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    early, there = list[str](), runtime.load()
+    monkeypatch.setattr(runtime, "_loaded", None)
+    monkeypatch.setattr(runtime, "load", lambda: early.append("loaded") or there)
+    monkeypatch.setattr(runtime, "_load_later", lambda: early.append("later"))
+    f = sg.compile(np.sin(x) + np.cos(x))
+    monkeypatch.setattr(variant, "HEAVY", 10**6)
+    f(x=np.ones(10))
+    f(x=np.ones(1000))
+    assert early == ["later", "loaded"]
+
+
+def test_the_runtime_comes_after_the_first_call() -> None:
+    printed = script(
+        """
+        import time, symgraph as sg
+        from compiler import runtime
+        a = sg.placeholder("a")
+        f = sg.compile(a * a)
+        while not runtime.at_hand():
+            assert f(a=3.0) == 9
+            time.sleep(0.001)
+        f(a=3.0)
+        print(type(f.__call__).__name__, f(a=3.0))
+        """
+    )
+    assert printed.split() == ["builtin_function_or_method", "9.0"]

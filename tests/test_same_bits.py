@@ -13,7 +13,7 @@ import pytest
 
 import symgraph as sg
 from benchmarks.accuracy import BINARY, CASES, samples
-from compiler import far, machine
+from compiler import far, kernel, machine
 from symgraph.op import REGISTRY
 
 if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -136,3 +136,26 @@ def test_threads(dtype: str) -> None:
         sg.set_num_threads(count)
         for name, call in calls.items():
             assert bits(call()) == wanted[name], (name, count)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_in_parts(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that is translated quickly has vectors of the processor's width; how many make one of a loop is all one."""
+    n = sg.placeholder("x", shape=("n",), dtype=dtype), sg.placeholder("y", shape=("n",), dtype=dtype)
+    formula, (x, y) = n[0], n
+    for k in range(150):
+        formula = [np.sin(formula) * y, np.where(formula > y, formula, x), np.hypot(formula, x) + 1][k % 3]
+    rng = np.random.default_rng(0)
+    given = {name: rng.uniform(-3, 3, 203).astype(dtype) for name in ("x", "y")}
+    given["y"][150] = 1e30
+    found = []
+    for register in (0, 16, 32, 64):
+        monkeypatch.setattr(machine, "vector_bytes", lambda register=register: register)
+        monkeypatch.setattr(kernel, "QUICK_FROM", 0 if register else 10**6)
+        function = sg.compile(formula)
+        value, grads = function.value_and_grad(**given)
+        found.append(bits([value, *grads.values()]))
+        width = register // np.dtype(dtype).itemsize
+        kind = "double" if dtype == "float64" else "float"
+        assert not register or f"fmul <{width} x {kind}>" in function.llvm
+    assert found == found[:1] * 4

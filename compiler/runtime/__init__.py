@@ -1,5 +1,5 @@
 """The runtime: native code that is the same for all compiled functions. It answers calls, and keeps a pool of threads
-and one of memory. It is loaded once per process, with the first call.
+and one of memory. It is loaded once per process; first calls do not wait for it, but are answered by Python.
 
 Reading order: builder (the language it is written in), layout, call, results, memory, threads, plan, fallback.
 """
@@ -9,7 +9,10 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -145,7 +148,7 @@ class Runtime:
             convert: gives them as kernels take them, or raises what is wrong with them. It is asked where the plan
                 does not fit after all, as for an integer too large for its dtype.
         """
-
+        plan[0][layout.PARALLEL] = self.addresses["parallel"]  # which was not there yet if the plan is an early one
         if self.native and plan[1].native:
             result = self._once(plan, *values)
             if result is not _MISFIT:
@@ -233,6 +236,12 @@ def _symbols() -> dict[str, int]:
 
 _loaded: Runtime | None = None
 
+_later: threading.Thread | None = None
+"""Who loads the runtime while calls are answered without it."""
+
+_PAUSE = 0.002
+"""Seconds that it lets the thread whose call began it go on: a first answer is out by then."""
+
 
 def load() -> Runtime:
     """The runtime of this process."""
@@ -244,4 +253,57 @@ def load() -> Runtime:
     return _loaded
 
 
-__all__ = ["Bound", "Call", "Caller", "Plan", "Result", "Runtime", "argument", "load", "text"]
+def at_hand() -> bool:
+    """Whether the runtime is loaded."""
+    return _loaded is not None
+
+
+def answer(plan: Plan, values: Sequence[Any], convert: Callable[[], list[Any]]) -> Any:
+    """Answer one call by a plan, as `Runtime.run` does; in Python until the runtime is there, if that is not slower."""
+    if _loaded is not None or plan[1].bound.heavy:
+        return load().run(plan, values, convert)
+    try:
+        return fallback.run(plan, fallback.arrays(plan[1], convert()))
+    finally:
+        _load_later()
+
+
+def _load_later() -> None:
+    global _later
+    if _later is None:
+        _later = threading.Thread(target=_load_behind, name="symgraph runtime")
+        try:
+            _later.start()
+        except RuntimeError:  # the process ends, or may have no more threads: then whoever needs it loads it
+            return
+
+
+def _load_behind() -> None:
+    time.sleep(_PAUSE)
+    if threading.main_thread().is_alive():
+        with suppress(Exception):  # whoever needs it will see what is wrong
+            load()
+
+
+def _forget_thread() -> None:
+    global _later
+    _later = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_thread)
+
+__all__ = [
+    "Bound",
+    "Call",
+    "Caller",
+    "Plan",
+    "Result",
+    "Runtime",
+    "answer",
+    "argument",
+    "at_hand",
+    "load",
+    "plan",
+    "text",
+]

@@ -50,6 +50,7 @@ class Bound:
         results: what is handed out.
         fail: raises the error of a status.
         long: whether other threads of Python run meanwhile.
+        heavy: whether it is worth waiting for the runtime's threads.
         kept: what must live as long as the machine code is used.
     """
 
@@ -61,6 +62,7 @@ class Bound:
     results: list[Result]
     fail: Callable[[int], Any]
     long: bool
+    heavy: bool = False
     kept: Any = None
 
 

@@ -19,12 +19,14 @@ from compiler.vector_math import error, exponential, hyperbolic, inverse, logari
 class Function(NamedTuple):
     """An elementary function: `rule(m, x, ...)` for one element.
 
-    Where arguments above `limit` (by dtype) would cost all others time, `far` computes them, in float64; `rule` holds
-    up to `limit`.
+    Where arguments above `limit` (by dtype) would cost all others time, `far(m, x, *reduced)` computes them, in
+    float64, from what `trigonometric.reduce` makes of them with `steps`: the step and the offset. `rule` holds up to
+    `limit`.
     """
 
     rule: Callable[..., S]
     far: Callable[..., S] | None = None
+    steps: tuple[int, int] = (1, 0)
     limit: dict[int, float] | None = None
 
 
@@ -50,9 +52,9 @@ FUNCTIONS: dict[str, Function] = {
     "asinh": Function(inverse.asinh),
     "acosh": Function(inverse.acosh),
     "atanh": Function(inverse.atanh),
-    "sin": Function(trigonometric.sin, trigonometric.far_sin, trigonometric.LIMIT),
-    "cos": Function(trigonometric.cos, trigonometric.far_cos, trigonometric.LIMIT),
-    "tan": Function(trigonometric.tan, trigonometric.far_tan, trigonometric.LIMIT),
+    "sin": Function(trigonometric.sin, trigonometric.far_sin, (2, 0), trigonometric.LIMIT),
+    "cos": Function(trigonometric.cos, trigonometric.far_cos, (2, 1), trigonometric.LIMIT),
+    "tan": Function(trigonometric.tan, trigonometric.far_tan, (1, 0), trigonometric.LIMIT),
 }
 
 
@@ -61,18 +63,34 @@ class Recorded(NamedTuple):
 
     arguments: tuple[int, ...]
     body: tuple[Const | Primitive, ...]
-    result: int
+    results: tuple[int, ...]
 
 
 @cache
-def record(name: str, dtype: np.dtype[Any], arguments: int, far: bool = False) -> Recorded:
+def record(name: str, dtype: np.dtype[Any], arguments: int) -> Recorded:
     """The statements of a function for a dtype."""
+    return _recorded(FUNCTIONS[name].rule, dtype, arguments)
+
+
+def record_far(name: str) -> Recorded:
+    """The statements of a function of a far float64 and of the three numbers that it is reduced to."""
+    rule = FUNCTIONS[name].far
+    assert rule is not None
+    return _recorded(rule, np.dtype(np.float64), 4)
+
+
+def record_reduction() -> Recorded:
+    """The statements that reduce a far float64; the other arguments are 1 / step, the step, and the offset."""
+    return _recorded(trigonometric.reduce, np.dtype(np.float64), 4)
+
+
+def _recorded(rule: Callable[..., Any], dtype: np.dtype[Any], arguments: int) -> Recorded:
     m = Recorder([])
     given: Sequence[S] = [S(m, m.new(), dtype) for _ in range(arguments)]
-    function = FUNCTIONS[name]
-    rule = function.far if far else function.rule
-    assert rule is not None
-    result = rule(m, *given)
+    made = rule(m, *given)
+    results = (made,) if isinstance(made, S) else made
     return Recorded(
-        tuple(a.number for a in given), tuple(s for s in m.body if isinstance(s, Const | Primitive)), result.number
+        tuple(a.number for a in given),
+        tuple(s for s in m.body if isinstance(s, Const | Primitive)),
+        tuple(r.number for r in results),
     )

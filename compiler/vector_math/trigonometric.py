@@ -136,11 +136,11 @@ def _quarter_turns(m: Recorder, x: S) -> list[S]:
     return [_modulo(m, first, 4.0), *rest]
 
 
-def _reduced(m: Recorder, x: S, step: int, offset: int) -> tuple[S, S, S]:
-    """r, its low part, and n + rounder, where |x| = (offset + step n) pi/2 + r modulo 2 pi."""
+def reduce(m: Recorder, x: S, inverse: S, step: S, offset: S) -> tuple[S, S, S]:
+    """r, its low part, and n + rounder, where |x| = (offset + step n) pi/2 + r modulo 2 pi; `inverse` is 1 / step."""
     rounder = format_of(x).rounder
     turns = _quarter_turns(m, m.fabs(x))
-    shifted = (turns[0] - offset) * (1 / step) + rounder
+    shifted = (turns[0] - offset) * inverse + rounder
     nearest = (shifted - rounder) * step + offset
     high, low, least, *_ = _distil(_distil([turns[0] - nearest, *turns[1:]]))
     low = low + least
@@ -152,19 +152,16 @@ def _reduced(m: Recorder, x: S, step: int, offset: int) -> tuple[S, S, S]:
     return y + (x - x), (r - y) + rest, shifted
 
 
-def far_sin(m: Recorder, x: S) -> S:
-    """The sine of a float64 above LIMIT."""
-    r, _, n = _reduced(m, x, 2, 0)
+def far_sin(m: Recorder, x: S, r: S, low: S, n: S) -> S:
+    """The sine of a float64 above LIMIT that was reduced by steps of 2 quarter turns."""
     return _sine(m, r, n, x)
 
 
-def far_cos(m: Recorder, x: S) -> S:
-    """The cosine of a float64 above LIMIT."""
-    r, _, n = _reduced(m, x, 2, 1)
+def far_cos(m: Recorder, x: S, r: S, low: S, n: S) -> S:
+    """The cosine of a float64 above LIMIT that was reduced by steps of 2 quarter turns, from 1 on."""
     return _sine(m, -r, n, None)
 
 
-def far_tan(m: Recorder, x: S) -> S:
-    """The tangent of a float64 above LIMIT."""
-    r, low, n = _reduced(m, x, 1, 0)
+def far_tan(m: Recorder, x: S, r: S, low: S, n: S) -> S:
+    """The tangent of a float64 above LIMIT that was reduced by quarter turns."""
     return _tangent(m, r, low, n, x)
