@@ -9,7 +9,7 @@ import numpy as np
 
 from compiler.arguments import convert, size_values
 from symgraph import dims
-from symgraph.errors import ArgumentError, SymgraphError
+from symgraph.errors import ArgumentError, SymgraphError, located
 from symgraph.expr import Expr, format_expr, map_dims, toposort
 from symgraph.ops import array as ar
 from symgraph.types import weak_scalar
@@ -93,9 +93,5 @@ def _use_counts(order: Sequence[Expr], outputs: Sequence[Expr]) -> dict[Expr, in
 
 
 def _located(error: Exception, node: Expr, args: Sequence[Any]) -> Exception:
-    lines = [str(error)]
-    if node.origin is not None:
-        lines.append(f"  at {node.origin.file}:{node.origin.line}: {node.origin.text}")
-    for arg, value in zip(node.args, args, strict=True):
-        lines.append(f"  {format_expr(arg, 60)} is {np.asarray(value).dtype}{np.shape(value)}")
-    return type(error)("\n".join(lines))
+    kinds = [f"{np.asarray(value).dtype}{np.shape(value)}" for value in args]
+    return located(error, node.origins, zip((format_expr(a, 60) for a in node.args), kinds, strict=True))

@@ -20,7 +20,7 @@ from compiler.schedule import Scheduler
 from compiler.specialise import ArgumentType, Requirement, Typed, specialise
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import CompileError, DTypeError, SymgraphError
+from symgraph.errors import CompileError, DTypeError, SymgraphError, located
 from symgraph.expr import Expr, as_expr, format_expr, to_table
 from symgraph.interning import collection_paused
 from symgraph.ops import elementwise as ew
@@ -79,7 +79,7 @@ class Variant:
             arrays=self._arrays,
             numbers=self._singles,
             results=results,
-            fail=partial(_raise_status, self.program.errors),
+            fail=partial(_raise_status, self.program.errors, self.latest),
             long=dims.evaluate(self.program.work, sizes) > LONG,
             kept=self.kernel,
         )
@@ -112,11 +112,12 @@ def _handed_out(outputs: Sequence[Expr]) -> list[tuple[Expr, int, tuple[Size, ..
     return handed
 
 
-def _raise_status(errors: Sequence[tuple[type[Exception], str]], status: int) -> None:
+def _raise_status(errors: Sequence[tuple[type[Exception], str]], sizes: Mapping[str, int], status: int) -> None:
     if status < 0:
         raise MemoryError("no memory for the intermediate values of a compiled function")
     kind, text = errors[status - 1]
-    raise kind(text)
+    named = [f"{name} = {size}" for name, size in sorted(sizes.items()) if name in text]
+    raise kind("\n  where ".join([text, ", ".join(named)] if named else [text]))
 
 
 @collection_paused()
@@ -155,12 +156,12 @@ def compile_variant(
     refused = {kind for kind in {node.type for node in nodes} if kind.dtype not in SUPPORTED}
     for node in nodes if refused else ():
         if node.type in refused:
-            where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
             types = ", ".join(str(a.type.dtype) for a in node.args)
-            raise DTypeError(
+            error = DTypeError(
                 f"{node.op.name} of {types} is {node.type.dtype}, as in NumPy; kernels compute in bool, integers, "
-                f"float32 and float64: convert with .astype('float64') first{where}"
+                f"float32 and float64: convert with .astype('float64') first"
             )
+            raise located(error, node.origins, [(format_expr(a, 60), str(a.type)) for a in node.args])
     try:
         steps: list[Step] = [Step("typed", typed.outputs, ())]
         final = optimise(typed.graph, fma=fma, after=steps.append)
