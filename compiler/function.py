@@ -26,11 +26,14 @@ from symgraph.errors import ArgumentError, DTypeError, SymgraphError
 from symgraph.expr import Expr, as_expr, from_table, placeholders, to_table
 from symgraph.grad import check_differentiable
 from symgraph.ops import array as ar
+from symgraph.ops.observe import named
 from symgraph.tree import flatten, unflatten
 from symgraph.types import Opaque
 
 if TYPE_CHECKING:
     import networkx as nx
+
+    from compiler.debug import Replay
 
 
 class Function:
@@ -149,6 +152,66 @@ class Function:
         if what not in (VALUE, GRAD, BOTH):
             raise ArgumentError(f"njit: what must be 'value', 'grad' or 'value_and_grad', got {what!r:.80}")
         return numba_door.njit(self, examples, what)
+
+    # debugging
+
+    def debug(self, /, *args: Any, **kwargs: Any) -> Replay:
+        """Replay a call node by node in the reference interpreter, up to the first value that is wrong.
+
+        Wrong is: nan in an argument; an operation that gives nan of numbers, or inf of finite ones; and a value in
+        which the kernel differs from the interpreter. Errors are raised as by the call, at the line of the operation.
+
+        Args:
+            args, kwargs: as in a call; beside them, where no placeholder has such a name,
+                ``what``: "value" (the default), "grad" or "value_and_grad";
+                ``tolerance``: how far kernel and interpreter may be apart, relative to the largest element of a result
+                (default: 1e-9, and 1e-4 in float32);
+                ``pdb``: whether to open the debugger at the line of what is wrong, with the arguments as Variables.
+
+        Returns:
+            Replay: true where all is well. `records` holds every node with its value, `stopped` the one that is wrong,
+            ``replay["name"]`` the value of an argument, or of what ``sg.named`` named.
+
+        Raises:
+            ArgumentError: `what` is something else.
+
+        >>> import numpy as np, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> y = np.log(x - 1)
+        >>> replay = sg.compile(y * 2).debug(x=np.array([2.0, 1.0]))
+        >>> replay.stopped.node, replay.stopped.fault
+        (log(x - 1), 'inf at [1], 1 of 2 elements')
+        """
+        from compiler.debug import debug  # it is not needed to call a function
+
+        return debug(self, args, kwargs)
+
+    def tap(self, *names: str) -> Function:
+        """A function of the same arguments that gives what ``sg.named`` named in the formula.
+
+        Args:
+            names: a name gives the value; several give a tuple of values.
+
+        Raises:
+            KeyError: nothing in the formula has that name.
+
+        >>> import numpy as np, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> f = sg.compile(np.sum(np.exp(x).named("h") * 2))
+        >>> f.tap("h")(x=np.zeros(2))
+        array([1., 1.])
+        """
+        found = {node.params["label"]: node for node in Graph(self.outputs).order if node.op is named}
+        unknown = [name for name in names if name not in found]
+        if unknown or not names:
+            raise KeyError(
+                f"nothing is named {', '.join(map(repr, unknown))}; there are: {', '.join(found) or 'no names'}"
+            )
+        nodes = tuple(found[name] for name in names)
+        outputs = nodes[0] if len(nodes) == 1 else nodes
+        tapped = Function(outputs, self.inputs, self.wrt, **self.options)
+        tapped.signature.positional = self.signature.positional
+        return tapped
 
     # looking inside
 

@@ -18,10 +18,12 @@ from symgraph.eager import (
 )
 from symgraph.errors import (
     ArgumentError as ArgumentError,
+    CheckError as CheckError,
     CompileError as CompileError,
     DTypeError as DTypeError,
     GradientError as GradientError,
     InputError as InputError,
+    NumericError as NumericError,
     OutOfBoundsError as OutOfBoundsError,
     RendererError as RendererError,
     ShapeError as ShapeError,
@@ -129,6 +131,7 @@ from symgraph.functions import (
     zeros_like as zeros_like,
 )
 from symgraph.grad import grad as grad
+from symgraph.observe import breakpoint as breakpoint, named as named, print as print
 from symgraph.op import operations as operations
 from symgraph.ops import elementwise as _rows
 from symgraph.ops.elementwise import (

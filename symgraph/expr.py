@@ -557,7 +557,11 @@ def _unpickle(table: list[tuple[Any, ...]], k: int) -> Expr:
 
 # -- as text -----------------------------------------------------------------------------------------------------------
 
+_ATOM = 20
 _PRECEDENCE = {
+    "named": _ATOM,
+    "printed": _ATOM,
+    "stopped_at": _ATOM,
     "where": 0,
     "bitwise_or": 3,
     "bitwise_xor": 4,
@@ -584,7 +588,6 @@ _PRECEDENCE = {
     "pow": 10,
     "power": 10,
 }
-_ATOM = 20
 
 
 def format_expr(root: Expr, limit: int = 400, names: Mapping[Expr, str] | None = None) -> str:

@@ -189,8 +189,8 @@ def described(origins: Sequence[Origin]) -> str:
 class derived_from:  # noqa: N801  (reads as a verb where it is used: with derived_from(node.marks): ...)
     """Nodes built inside belong to the places of `marks`: gradients and rewrites keep those of what they come from.
 
-    A walk over many nodes enters once and says at each node which one it :meth:`follow`s. With an `order`, what is built
-    belongs to gradients of that order.
+    A walk over many nodes enters once and says at each node which one it :meth:`follow`s. With an `order`, what is
+    built belongs to gradients of that order.
     """
 
     __slots__ = ("_inherited", "_marks", "_order")
