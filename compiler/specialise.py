@@ -238,7 +238,8 @@ def _takes(node: Expr) -> Iterator[tuple[Size, str, Size]]:
         size = _shape(x)[node.params["axis"]]
         low, high = int(np.min(i.value)), int(np.max(i.value))
         if isinstance(size, int) and (high >= size or low < -size):
-            raise OutOfBoundsError(f"take: index {high if high >= size else low} is out of bounds for size {size}")
+            error = OutOfBoundsError(f"take: index {high if high >= size else low} is out of bounds for size {size}")
+            raise located(error, node.origins, [(format_expr(x, 60), str(x.type))])
         yield size, ">=", max(high + 1, -low)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
 from types import CodeType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _PACKAGES = tuple(
     os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), package) + os.sep
@@ -112,14 +113,16 @@ def resolve(place: Mark) -> Origin:
         return place
     if isinstance(place, Derived):
         return resolve(place.mark)._replace(order=place.order, fused=place.fused)
-    return _place_of(*place)
+    code, offset = place
+    return _place_of(code, offset, code.co_filename)
 
 
 @lru_cache(maxsize=4096)
-def _place_of(code: CodeType, offset: int) -> Origin:
+def _place_of(code: CodeType, offset: int, file: str) -> Origin:
+    """The place of an instruction; the file is asked for as code objects of different files may be equal."""
     positions = next(islice(code.co_positions(), offset // 2, None), (None,) * 4)
     line = positions[0] or code.co_firstlineno
-    return Origin(code.co_filename, line, _expression(code.co_filename, line, *positions[1:]))
+    return Origin(file, line, _expression(file, line, *positions[1:]))
 
 
 def _expression(file: str, line: int, last: int | None, start: int | None, stop: int | None) -> str:
@@ -129,7 +132,13 @@ def _expression(file: str, line: int, last: int | None, start: int | None, stop:
     lines = [linecache.getline(file, number).encode() for number in range(line, last + 1)]
     lines[-1] = lines[-1][:stop]  # columns count bytes
     lines[0] = lines[0][start:]
-    return " ".join(b"".join(lines).decode(errors="replace").split())
+    text = b"".join(lines).decode(errors="replace")
+    if last == line:
+        return text
+    try:
+        return ast.unparse(ast.parse(f"({text})", mode="eval"))  # without comments, in one line
+    except SyntaxError:
+        return " ".join(text.split())
 
 
 def order_of(found: Marks) -> int:
@@ -137,25 +146,37 @@ def order_of(found: Marks) -> int:
     return max((mark.order for mark in found if isinstance(mark, Derived | Origin)), default=0)
 
 
+def _key(mark: Mark) -> Any:
+    """What tells a mark from others; code objects by identity, because those of different files may be equal."""
+    if type(mark) is Derived:
+        return _key(mark.mark), mark.order, mark.fused
+    return mark if type(mark) is Origin else (id(mark[0]), mark[1])
+
+
 def fused(found: Marks, others: Marks) -> Marks:
     """The marks of a node that took another one in."""
-    known = {mark.mark if isinstance(mark, Derived) else mark for mark in found}
     made = list(found)
+    known = {_key(mark.mark if isinstance(mark, Derived) else mark) for mark in found}
     for mark in others:
-        if (mark.mark if isinstance(mark, Derived) else mark) not in known:
-            order = mark.order if isinstance(mark, Derived | Origin) else 0
-            made.append(Derived(mark.mark if isinstance(mark, Derived) else mark, order, True))
+        base, order = (mark.mark, mark.order) if isinstance(mark, Derived) else (mark, order_of((mark,)))
+        if _key(base) not in known:
+            made.append(Derived(base, order, True))
     return tuple(made[:_MOST])
 
 
 def joined(found: Marks, here: Marks) -> Marks:
-    """The marks of a node that is written again; being used by a gradient does not make it one."""
+    """The marks of a node that is written again, here first: of equal formulas the one that is worked on is the last.
+
+    Being used by a gradient does not make a node one.
+    """
     if len(found) >= _MOST or not here:
         return found
     if type(here[0]) is Derived and found and type(found[0]) is not Derived:
         return found
-    new = [mark for mark in here if mark not in found]
-    return (*found, *new)[:_MOST] if new else found
+    new = [_key(mark) for mark in here]
+    if new == [_key(mark) for mark in found[: len(new)]]:
+        return found
+    return (*here, *[mark for mark in found if _key(mark) not in new])[:_MOST]
 
 
 _ORDERS = ("", "gradient of ", "second gradient of ")

@@ -102,7 +102,7 @@ def test_a_formula_written_twice_names_both_lines() -> None:
     two = a * 9
     second = above()
     assert one is two
-    assert origin.described(one.origins) == f"test_origin.py:{first}, also :{second}"
+    assert origin.described(one.origins) == f"test_origin.py:{second}, also :{first}"
 
 
 def test_places_travel_with_a_pickled_formula() -> None:

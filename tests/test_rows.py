@@ -124,6 +124,7 @@ OTHERS: dict[str, list[Meaning]] = {
         for d in DTYPES
     ],
     "stop_gradient": [Meaning(lambda x: x)],
+    **{row: [Meaning(lambda x: x, {"label": "h"})] for row in ("named", "printed", "stopped_at")},
     "contiguous": [Meaning(lambda x: x)],
 }
 """`where` and `fma`, which have three operands, have tests of their own below."""
