@@ -177,6 +177,7 @@ def debug(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     """See :meth:`compiler.function.Function.debug`."""
     chosen = options(function, kwargs, what=VALUE, tolerance=None, pdb=False)
     kernels, values = prepared(function, chosen["what"], args, kwargs)
+    kernels.find(values)  # what does not go together is told of as by the call
     found = replay(kernels.outputs, kernels.inputs, values)
     if found:
         _compare(function, kernels, values, found, chosen["tolerance"])

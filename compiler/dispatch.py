@@ -70,10 +70,10 @@ class Kernels:
         """The outputs that a call computes."""
         return self.outputs if self.options["values"] else self.outputs[len(self.outputs) - len(self.targets) :]
 
-    def run(self, values: Sequence[Any]) -> list[Any]:
-        """The results for converted arguments, as the kernel gives them."""
+    def run(self, values: Sequence[Any], bound: Bound | None = None) -> list[Any]:
+        """The results for converted arguments, as the kernel for them gives them, or another one."""
         arguments = [argument(n.name or "", v, n.type.dtype) for n, v in zip(self.inputs, values, strict=True)]
-        bound = self.bind(values)
+        bound = self.bind(values) if bound is None else bound
         plan = runtime.load().plan(Call(bound, arguments, 0, len(bound.results), list, None))
         found: list[Any] = runtime.load().run(plan, values, lambda: list(values))
         return found

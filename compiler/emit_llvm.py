@@ -41,12 +41,15 @@ ON_STACK = 32
 
 MOST_CHUNKS = 64
 
+TICK = "symgraph_tick"
+"""The function that a kernel with ticks calls between its steps."""
+
 
 class KernelWriter:
     """Writes the function that calls the regions and products in order."""
 
-    def __init__(self, program: Program, name: str, sizes: Sequence[Size], blas: bool) -> None:
-        self.program, self.name, self.blas = program, name, blas
+    def __init__(self, program: Program, name: str, sizes: Sequence[Size], blas: bool, ticks: bool) -> None:
+        self.program, self.name, self.blas, self.ticks = program, name, blas, ticks
         self.module = Module(name, sizes)
         self.module.places = {b: k for k, b in enumerate(b for b in program.temporaries if b.role == "slot")}
         self.main = Body(self.module)
@@ -105,6 +108,8 @@ class KernelWriter:
             self.module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
             main.do(f"%table = alloca [{len(table)} x ptr]")
             main.do(f"call void @llvm.memset.p0.i64(ptr %table, i8 0, i64 {8 * len(table)}, i1 false)")
+        for _ in range(2 * self.ticks):
+            self._tick()
         for number, (buffers, call) in enumerate(pieces):
             for buffer in buffers:
                 if buffer in table and buffer not in live:
@@ -115,6 +120,8 @@ class KernelWriter:
                 if buffer in table and last_use[buffer] == number:
                     main.do(f"call void @pool_free(ptr null, ptr %{buffer.name}, i64 0)")
                     main.do(f"store ptr null, ptr %{buffer.name}.place")
+            if self.ticks:
+                self._tick()
         status = main.let("load i64, ptr %status")
         none = main.let(f"icmp eq i64 {status}, {NO_ERROR}")
         lost = main.let(f"icmp eq i64 {status}, 0")
@@ -122,6 +129,10 @@ class KernelWriter:
         main.do(f"ret i64 {main.let(f'select i1 {none}, i64 0, i64 {failed}')}")
         if table:
             _give_back(main, self.module, len(table))
+
+    def _tick(self) -> None:
+        self.module.declare(f"void @{TICK}()", pure=False)
+        self.main.do(f"call void @{TICK}()")
 
     def _region(self, region: Region, number: int) -> tuple[list[Buffer], Callable[[], None]]:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
@@ -221,9 +232,9 @@ class KernelWriter:
         main.do(f"call void @{name}(ptr {target}, ptr %{p.partial.name}, i64 {count}, i64 {elements})")
 
 
-def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool) -> str:
-    """The module's text; `sizes` are the values of the sizes array, in order."""
-    return KernelWriter(program, name, sizes, blas).write()
+def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, ticks: bool = False) -> str:
+    """The module's text; `sizes` are the values of the sizes array, in order; with `ticks` it tells when steps end."""
+    return KernelWriter(program, name, sizes, blas, ticks).write()
 
 
 def size_of(region: Region) -> Size:

@@ -10,7 +10,7 @@ from functools import cache
 
 from compiler import far, machine, runtime
 from compiler.emit_entry import ENTRY, entry
-from compiler.emit_llvm import emit, needed_sizes
+from compiler.emit_llvm import TICK, emit, needed_sizes
 from compiler.program import Buffer, Product, Program
 from symgraph.dims import Size
 
@@ -52,12 +52,13 @@ def blas() -> dict[str, int]:
         return {}
 
 
-def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
+def build(program: Program, singles: Sequence[Buffer], tick: int | None = None) -> Kernel:
     """Compile a program.
 
     Args:
         program: what to compile; its outputs that are returned as numbers come after those given as arrays.
         singles: the output buffers that are returned as numbers.
+        tick: the address of a function without arguments to be called twice before the first step, and after each.
     """
     global compilations
     sizes = needed_sizes(program)
@@ -66,9 +67,9 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     products = any(isinstance(s, Product) and s.c[0].dtype.kind == "f" for s in program.steps)
     library = blas() if products else {}
     pool = {name: runtime.load().addresses[name] for name in ("pool_malloc", "pool_free")}
-    symbols = {**library, **pool}
+    symbols = {**library, **pool} if tick is None else {**library, **pool, TICK: tick}
     with machine.lock:
-        text = emit(program, "core", sizes, bool(library)) + entry(program, "core")
+        text = emit(program, "core", sizes, bool(library), tick is not None) + entry(program, "core")
         quick = program.statements > QUICK_FROM
         code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
         compilations += 1

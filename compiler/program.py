@@ -313,11 +313,15 @@ class Program:
         """About how many picoseconds a call takes, on one thread."""
         total: Size = 0
         for step in self.steps:
-            if isinstance(step, Product):
-                total = total + dims.product([*step.batch, step.rows, step.columns, step.inner]) * 100
-            elif step.size is not None:
-                total = total + step.size * step.cost
+            total = total + work_of(step)
         return total
+
+
+def work_of(step: Step) -> Size:
+    """About how many picoseconds a step takes, on one thread."""
+    if isinstance(step, Product):
+        return dims.product([*step.batch, step.rows, step.columns, step.inner]) * 100
+    return 0 if step.size is None else step.size * step.cost
 
 
 # -- recording scalar rules --------------------------------------------------------------------------------------------

@@ -35,22 +35,31 @@ class Variant:
         program: the loops.
         kernel: machine code.
         latest: the sizes that it was last prepared for, by name; None before the first call.
+        measured: seconds for each step of the program, and the sizes they were measured for, where it was profiled.
     """
 
     def __init__(self, typed: Typed, steps: list[Step], program: Program, built: kernel.Kernel, outputs: list[Expr]):
         self.typed, self.steps, self.program, self.kernel = typed, steps, program, built
         self.sizes = built.sizes
         self.latest: dict[str, int] | None = None
+        self.measured: tuple[list[float], dict[str, int]] | None = None
+        self.laid_out = outputs
         self._handed = _handed_out(outputs)
         arrays = [base for base, code, _ in self._handed if code == at.NEW]
-        self._arrays = len(arrays)
+        self.arrays = len(arrays)
         self._places = {base: k for k, base in enumerate([*arrays, *returned_as_numbers(outputs)])}
-        self._singles = [b.dtype for b in program.outputs[self._arrays :]]
+        self._singles = [b.dtype for b in program.outputs[self.arrays :]]
         self._constants = [value for _, value in program.constants]
 
     def failed(self, sizes: Mapping[str, int]) -> Requirement | None:
         """The first requirement that these sizes do not meet."""
         return next((r for r in self.typed.requirements if not r.holds(sizes)), None)
+
+    @property
+    def known_sizes(self) -> dict[str, int] | None:
+        """The sizes that it was last prepared for; none are needed where no call can change them."""
+        fixed = all(isinstance(size, int) for n in self.typed.inputs for size in shape_of(n))
+        return {} if fixed else self.latest
 
     @property
     def copied(self) -> Size:
@@ -76,7 +85,7 @@ class Variant:
             address=self.kernel.address,
             sizes=np.array([dims.evaluate(s, sizes) for s in self.sizes], np.int64),
             constants=self._constants,
-            arrays=self._arrays,
+            arrays=self.arrays,
             numbers=self._singles,
             results=results,
             fail=partial(_raise_status, self.program.errors, self.latest),
