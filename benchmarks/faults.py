@@ -58,6 +58,11 @@ class Names:
         return getattr(self._module, name)
 
 
+def _not_there(*args: Any) -> Any:
+    """A function that means something else in a library."""
+    raise NotThereError
+
+
 # -- the libraries: each runs a program's function ---------------------------------------------------------------------
 
 
@@ -147,7 +152,8 @@ def torch_compile(fault: Fault, program: Callable[..., Any]) -> None:
             "expand_dims": torch.unsqueeze,
             "transpose": torch.permute,
             "take": lambda x, i, axis=None: torch.take(x, i) if axis is None else torch.index_select(x, axis, i),
-            "split": lambda x, n: torch.tensor_split(x, n),
+            "split": _not_there,  # its parts may be uneven
+            "squeeze": _not_there,  # other axes stay as they are
         },
     )
     first = next(iter(fault.arguments))
