@@ -131,7 +131,7 @@ def open_debugger(place: Origin | None, names: Mapping[str, Any], what: str) -> 
     import pdb
 
     file, line = ("<formula>", 1) if place is None else (place.file, place.line)
-    code = compile("\n" * (line - 1) + "raise stopped", file, "exec")
+    code = compile("raise stopped", file, "exec").replace(co_firstlineno=min(line, 2**31 - 1))
     try:
         exec(code, {**names, "stopped": _StoppedError(what)})
     except _StoppedError as stopped:

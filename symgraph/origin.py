@@ -137,7 +137,7 @@ def _expression(file: str, line: int, last: int | None, start: int | None, stop:
         return text
     try:
         return ast.unparse(ast.parse(f"({text})", mode="eval"))  # without comments, in one line
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what Python's parser may raise
         return " ".join(text.split())
 
 
