@@ -28,6 +28,10 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 fused with sums."""
 
 
+SHOWN = 100
+"""Nodes of a replay that its text tells of, the last ones."""
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
     """One node of a replay.
@@ -89,10 +93,13 @@ class Replay:
         raise KeyError(what)
 
     def __str__(self) -> str:
-        lines = [str(record) for record in self.records if record.node.args or record.node.op is ar.placeholder]
+        shown = [record for record in self.records if record.node.args or record.node.op is ar.placeholder]
+        lines = [str(record) for record in shown[-SHOWN:]]
+        if len(shown) > SHOWN:
+            lines.insert(0, f"... {len(shown) - SHOWN:,} nodes before")
         stopped = self.stopped
         if stopped is None:
-            return "\n".join([*lines, f"all is well: {len(lines)} nodes, and the kernel agrees"])
+            return "\n".join([*lines, f"all is well: {len(shown):,} nodes, and the kernel agrees"])
         lines[-1] = f"{format_expr(stopped.node, 120)}: {stopped.fault}   ({stopped.where})"
         if stopped.node.marks and stopped.node.origins[0].text:
             lines.append(f"  at {stopped.node.origins[0].file}:{stopped.node.origins[0].line}: "
