@@ -336,10 +336,9 @@ def _made(key: Any, op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayTyp
 
 def _marked(node: Expr, depth: int = 4) -> Expr:
     """The node, which is also written here."""
-    if len(node.marks) < 8:
-        here = origin.marks(depth)
-        if here is not node.marks:
-            node.marks = origin.joined(node.marks, here)
+    here = origin.marks(depth)
+    if here is not node.marks:
+        node.marks = origin.joined(node.marks, here)
     return node
 
 
@@ -375,7 +374,7 @@ def constant(value: Any) -> Expr:
     node: Expr | None = ar.constant.nodes.get(held._key)
     if node is None:
         return _made(held._key, ar.constant, (), (("value", held),), held.type, 3)
-    return _marked(node, 3)
+    return node if len(node.marks) >= origin.MOST else _marked(node, 3)  # nobody asks where all the ones stand
 
 
 def _plain_data(value: Any) -> Any:

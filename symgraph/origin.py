@@ -64,7 +64,7 @@ class Derived(NamedTuple):
 Mark = tuple[CodeType, int] | Derived | Origin
 Marks = tuple[Mark, ...]
 
-_MOST = 8
+MOST = 8
 """Places that a node remembers."""
 
 
@@ -161,7 +161,7 @@ def fused(found: Marks, others: Marks) -> Marks:
         base, order = (mark.mark, mark.order) if isinstance(mark, Derived) else (mark, order_of((mark,)))
         if _key(base) not in known:
             made.append(Derived(base, order, True))
-    return tuple(made[:_MOST])
+    return tuple(made[:MOST])
 
 
 def joined(found: Marks, here: Marks) -> Marks:
@@ -169,14 +169,14 @@ def joined(found: Marks, here: Marks) -> Marks:
 
     Being used by a gradient does not make a node one.
     """
-    if len(found) >= _MOST or not here:
+    if not here:
         return found
     if type(here[0]) is Derived and found and type(found[0]) is not Derived:
         return found
     new = [_key(mark) for mark in here]
     if new == [_key(mark) for mark in found[: len(new)]]:
         return found
-    return (*here, *[mark for mark in found if _key(mark) not in new])[:_MOST]
+    return (*here, *[mark for mark in found if _key(mark) not in new])[:MOST]
 
 
 _ORDERS = ("", "gradient of ", "second gradient of ")

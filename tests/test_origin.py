@@ -105,6 +105,16 @@ def test_a_formula_written_twice_names_both_lines() -> None:
     assert origin.described(one.origins) == f"test_origin.py:{second}, also :{first}"
 
 
+def test_the_last_of_many_places_stands_first() -> None:
+    a = sg.placeholder("origin_m")
+    kept = a * 9
+    for k in range(20):
+        names: dict[str, Any] = {"a": a}
+        exec(compile("\n" * k + "y = a * 9", "many.py", "exec"), names)
+        assert names["y"] is kept and kept.origin.where == f"many.py:{k + 1}"
+    assert len(kept.origins) == origin.MOST
+
+
 def test_places_travel_with_a_pickled_formula() -> None:
     a = sg.placeholder("origin_k", shape=(2,), dtype="float64")
     (g,) = sg.grad(np.sum(np.exp(a * 1.25)), [a])
