@@ -59,6 +59,10 @@ class Signature:
                 pass
         raise self._misfit(args, kwargs)
 
+    def converted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """The arguments in the order of the placeholders, as kernels take them."""
+        return list(map(convert, self.inputs, self.bind(args, kwargs)))
+
     def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ArgumentError:
         """What is wrong with arguments that do not fit."""
         if args and not self.positional:

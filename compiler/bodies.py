@@ -43,7 +43,7 @@ from compiler.program import (
 )
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import InputError, OutOfBoundsError
+from symgraph.errors import InputError, OutOfBoundsError, located
 from symgraph.expr import Expr, format_expr
 from symgraph.ops import array as ar
 from symgraph.ops.elementwise import operand_dtypes
@@ -286,7 +286,7 @@ class Bodies:
             try:
                 return m.const(base.value, dtype or dtype_of(base))
             except OverflowError:
-                raise InputError(_misfit(user, dtype) + m.place()) from None
+                raise located(InputError(_misfit(user, dtype)), user.origins) from None
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])

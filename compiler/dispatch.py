@@ -20,9 +20,11 @@ from compiler.runtime.plan import Bound, Call, argument, readable
 from compiler.specialise import ArgumentType, requirement_error
 from compiler.variant import Variant, compile_variant
 from symgraph import origin
+from symgraph.config import check_nan, checking, on_checking
 from symgraph.errors import GradientError, SymgraphError
 from symgraph.expr import Expr, as_expr, placeholder
 from symgraph.grad import check_differentiable, pullback, slope
+from symgraph.observe import observed, show_observed
 from symgraph.ops import array as ar
 from symgraph.tree import LEAF, unflatten
 
@@ -63,6 +65,19 @@ class Kernels:
         variant, sizes = self.find(values)
         return variant.bind(sizes)
 
+    @property
+    def results(self) -> tuple[Expr, ...]:
+        """The outputs that a call computes."""
+        return self.outputs if self.options["values"] else self.outputs[len(self.outputs) - len(self.targets) :]
+
+    def run(self, values: Sequence[Any], bound: Bound | None = None) -> list[Any]:
+        """The results for converted arguments, as the kernel for them gives them, or another one."""
+        arguments = [argument(n.name or "", v, n.type.dtype) for n, v in zip(self.inputs, values, strict=True)]
+        bound = self.bind(values) if bound is None else bound
+        plan = runtime.load().plan(Call(bound, arguments, 0, len(bound.results), list, None))
+        found: list[Any] = runtime.load().run(plan, values, lambda: list(values))
+        return found
+
     def find(self, values: Sequence[Any]) -> tuple[Variant, dict[str, int]]:
         """Check converted arguments, and find the kernel for their types and shapes; and their sizes.
 
@@ -98,10 +113,12 @@ class Kernels:
 
 
 class Way(NamedTuple):
-    """A way of calling a function: "value", "grad" or "value_and_grad", and whether a cotangent is given."""
+    """A way of calling a function: "value", "grad" or "value_and_grad", whether a cotangent is given, and whether what
+    the formula shows is computed as well."""
 
     what: str
     cotangent: bool
+    shown: bool = False
 
 
 VALUE, GRAD, BOTH = "value", "grad", "value_and_grad"
@@ -109,6 +126,22 @@ VALUE, GRAD, BOTH = "value", "grad", "value_and_grad"
 
 class State(list[Any]):
     """What a callable of the runtime tries: first whom to ask where no plan fits, then plans."""
+
+    __slots__ = ("__weakref__",)
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__  # one is another only where it is the same
+
+
+_states: weakref.WeakSet[State] = weakref.WeakSet()
+
+
+def _drop_plans() -> None:
+    """No native call knows a plan from here on, so that every call is seen by Python."""
+    for state in list(_states):
+        del state[1:]
+
+
+on_checking.append(_drop_plans)
 
 
 class Dispatch:
@@ -138,11 +171,17 @@ class Dispatch:
         self.kernels: dict[tuple[Way, tuple[str, ...]], Kernels] = {}
         self.plans: dict[Way, dict[Any, runtime.Plan]] = {}
         self._pack = _packer(structure)
+        self.observed = observed(self.outputs)
+        """What is shown after each call."""
 
     def caller(self, what: str, doc: str | None) -> runtime.Caller:
         """A callable that answers one kind of calls, natively what it has seen before; with a docstring."""
+        if what == GRAD and self.observed:  # what it shows are values
+            both = self.caller(BOTH, doc)
+            return lambda *args, **kwargs: both(*args, **kwargs)[1]
         state = State()
         state.append(partial(self._call, what, weakref.ref(state)))
+        _states.add(state)
         return runtime.load().caller(state, "__call__" if what == VALUE else what, doc or "")
 
     def answer(self, what: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -151,8 +190,11 @@ class Dispatch:
 
     def find(self, way: Way, values: Sequence[Any]) -> Variant:
         """The kernel for converted arguments."""
-        names = () if way.what == VALUE else self._differentiated(values)
-        return self.kernels_for(way, names).find(values)[0]
+        return self.expressions(way, values).find(values)[0]
+
+    def expressions(self, way: Way, values: Sequence[Any]) -> Kernels:
+        """What is computed for converted arguments."""
+        return self.kernels_for(way, () if way.what == VALUE else self._differentiated(values))
 
     def _call(self, what: str, place: Callable[[], State | None], /, *args: Any, **kwargs: Any) -> Any:
         """A call for which there is no plan at hand, or whose arguments are to be converted."""
@@ -162,16 +204,25 @@ class Dispatch:
         values = self.signature.bind(args, kwargs)
         if weights is not None:
             values.append(weights)
-        way = Way(what, weights is not None)
+        way = Way(what, weights is not None, bool(self.observed))
         inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
         plans = self.plans.setdefault(way, {})
         plan = plans.get(key_of(values))
         if plan is None:
             plan, values = self._prepare(way, inputs, values, plans)
-        state = place()
+        if checking and check_nan():
+            self._check(way, inputs, values)
+        state = None if checking else place()
         if state is not None and plan[1].native and not (len(state) > 1 and state[1] is plan):
             state[1:] = [plan, *[p for p in state[1:] if p is not plan][: _AT_HAND - 1]]
         return runtime.answer(plan, values, lambda: list(map(convert, inputs, values)))
+
+    def _check(self, way: Way, inputs: Sequence[Expr], values: Sequence[Any]) -> None:
+        """Raise NumericError at the first operation that gives nan or inf."""
+        from compiler.debug import check_numbers  # which calls without checks never need
+
+        converted = list(map(convert, inputs, values))
+        check_numbers(self.expressions(way, converted), converted)
 
     def _prepare(
         self, way: Way, inputs: Sequence[Expr], values: list[Any], plans: dict[Any, runtime.Plan]
@@ -183,8 +234,9 @@ class Dispatch:
         key = key_of(values)
         found = plans.get(key)
         if found is None:
-            names = () if way.what == VALUE else self._differentiated(converted)
-            found = self.describe(way, names, self.kernels_for(way, names).bind(converted), inputs, values)
+            kernels = self.expressions(way, converted)
+            names = tuple(target.name or "" for target in kernels.targets)
+            found = self.describe(way, names, kernels.bind(converted), inputs, values)
             if len(plans) >= _REMEMBERED:
                 plans.clear()
             plans[key] = found
@@ -200,8 +252,12 @@ class Dispatch:
                 bound,
                 arguments,
                 positional=len(self.inputs) if self.signature.positional else 0,
-                values=0 if way.what == GRAD else len(self.outputs),
-                pack=None if way.what == GRAD else self._pack,
+                values=0 if way.what == GRAD else len(self.outputs) + way.shown * len(self.observed),
+                pack=None
+                if way.what == GRAD
+                else partial(_shown, self.observed, self._pack)
+                if way.shown
+                else self._pack,
                 names=None if way.what == VALUE else names,
             )
         )
@@ -235,7 +291,8 @@ class Dispatch:
         targets = [by_name[name] for name in names]
         grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
         inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
-        return Kernels((*self.outputs, *grads), inputs, targets, way.what != GRAD, self.options)
+        shown = [node.args[0] for node in self.observed] if way.shown else []
+        return Kernels((*self.outputs, *shown, *grads), inputs, targets, way.what != GRAD, self.options)
 
     def _gradients(self, targets: Sequence[Expr], cotangent: bool) -> list[Expr]:
         """The gradients of the floating-point outputs, in the order of `targets`."""
@@ -249,7 +306,7 @@ class Dispatch:
         if cotangent:
             if len(outputs) != 1:
                 raise GradientError(f"cotangent= needs a single output, this function has {len(outputs)}")
-            with origin.derived_from(outputs[0].marks):
+            with origin.derived_from():  # the caller's line is to blame where it does not fit
                 weights = ar.broadcast_like(COTANGENT * seeds[0], outputs[0], axis=(), keepdims=True)
             seeds = [as_expr(weights)]
         if len(targets) == 1 and not cotangent:
@@ -272,6 +329,13 @@ def _packer(structure: Any) -> Callable[[list[Any]], Any] | None:
     if type(structure) is tuple and all(part is LEAF for part in structure):
         return tuple
     return partial(_structured, structure)
+
+
+def _shown(observed: Sequence[Expr], pack: Callable[[list[Any]], Any] | None, results: list[Any]) -> Any:
+    """The value of a list of results, the last of which are shown."""
+    count = len(results) - len(observed)
+    show_observed(observed, results[count:])
+    return results[0] if pack is None else pack(results[:count])
 
 
 def _structured(structure: Any, results: list[Any]) -> Any:

@@ -48,12 +48,15 @@ ON_STACK = 32
 
 MOST_CHUNKS = 64
 
+TICK = "symgraph_tick"
+"""The function that a kernel with ticks calls between its steps."""
+
 
 class ProgramWriter:
     """Writes the function that runs a program: it calls the regions and products in order.
 
     A program inside a loop or a branch is a function of its own (`inner`): it takes `%status` instead of returning it;
-    and where it is run chunk by chunk (`by_rows`), the first and the last row.
+    and where it is run chunk by chunk (`by_rows`), the first and the last row. With `ticks` it tells when steps end.
     """
 
     def __init__(
@@ -65,9 +68,10 @@ class ProgramWriter:
         inner: bool = False,
         by_rows: bool = False,
         register: int = 0,
+        ticks: bool = False,
     ) -> None:
         self.program, self.name, self.module, self.blas, self.inner = program, name, module, blas, inner
-        self.by_rows, self.register = by_rows, register
+        self.by_rows, self.register, self.ticks = by_rows, register, ticks
         self.slots = [b for b in program.temporaries if b.role == "slot"]
         self.module.places.update({b: k for k, b in enumerate(self.slots)})
         self.main = Body(self.module)
@@ -131,6 +135,8 @@ class ProgramWriter:
             self.module.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)", pure=False)
             main.do(f"%table = alloca [{len(table)} x ptr]")
             main.do(f"call void @llvm.memset.p0.i64(ptr %table, i8 0, i64 {8 * len(table)}, i1 false)")
+        for _ in range(2 * self.ticks):
+            self._tick()
         for number, (buffers, call) in enumerate(pieces):
             for buffer in buffers:
                 if buffer in table and buffer not in live:
@@ -144,6 +150,8 @@ class ProgramWriter:
                 if buffer in table and last_use[buffer] == number:
                     main.do(f"call void @pool_free(ptr null, ptr %{buffer.name}, i64 0)")
                     main.do(f"store ptr null, ptr %{buffer.name}.place")
+            if self.ticks:
+                self._tick()
         if self.inner:
             main.do("ret void")
             if table:
@@ -175,6 +183,10 @@ class ProgramWriter:
             caller = ChooseWriter(self, step, number, inner)
         self.fails |= caller.fails
         return caller.buffers, caller.write
+
+    def _tick(self) -> None:
+        self.module.declare(f"void @{TICK}()", pure=False)
+        self.main.do(f"call void @{TICK}()")
 
     def _region(self, region: Region, number: int) -> tuple[list[Buffer], Callable[[], None]]:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
@@ -277,10 +289,19 @@ class ProgramWriter:
         main.do(f"call void @{name}({', '.join([*given, 'ptr %sizes'])})")
 
 
-def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, register: int = 0) -> str:
-    """The module's text; `sizes` are the values of the sizes array, in order; `register` is that of `RegionWriter`."""
+def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, register: int = 0, ticks: bool = False) -> str:
+    """The module's text.
+
+    Args:
+        program: what is to be run.
+        name: the function's.
+        sizes: the values of the sizes array, in order.
+        blas: whether there is a library for products.
+        register: that of `RegionWriter`.
+        ticks: tell when steps end, by calls of `TICK`.
+    """
     module = Module(name, sizes)
-    ProgramWriter(program, name, module, blas, register=register).write()
+    ProgramWriter(program, name, module, blas, register=register, ticks=ticks).write()
     return module.text()
 
 

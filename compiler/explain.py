@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ from compiler.emit_product import BLAS_FROM
 from compiler.emit_shared import rounds_in_any_order, rows_apart
 from compiler.graph import Graph
 from compiler.layout import shape_of
+from compiler.overview import costs, kept, stations
+from compiler.passes.rewrite import Rewrite
 from compiler.program import (
     Buffer,
     Choose,
@@ -30,6 +31,7 @@ from compiler.program import (
     walk,
 )
 from compiler.threads import get_num_threads
+from compiler.words import count, in_bytes, in_time, line_of
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.expr import Expr, format_expr, toposort
@@ -55,48 +57,61 @@ PLACES = {
 """Where a value is kept, by the role of its buffer."""
 
 
-def explain(function: Function, topic: str) -> str:
-    """The text of a topic; see :meth:`compiler.function.Function.explain`.
+def explain(function: Function, topic: str | None) -> str:
+    """The text of a topic, or of all; see :meth:`compiler.function.Function.explain`.
 
     Raises:
         ValueError: there is no topic of that name.
     """
-    write = TOPICS.get(topic)
-    if write is None:
+    if topic is not None and topic not in TOPICS:
         raise ValueError(f"there is no topic {topic!r:.80}; the topics are {', '.join(TOPICS)}")
-    return "\n".join(line for what, variant in function.variants() for line in write(what, variant))
+    writers = list(TOPICS.values()) if topic is None else [TOPICS[topic]]
+    lines: list[str] = []
+    for what, variant in function.variants():
+        lines.append(_head(what, variant))
+        lines += [line for write in writers for line in write(variant)]
+    return "\n".join(lines)
 
 
 def _head(what: str, variant: Variant) -> str:
     return f"{what} for ({', '.join(f'{n.name}: {n.type}' for n in variant.typed.inputs)})"
 
 
-def _passes(what: str, variant: Variant) -> list[str]:
-    lines = [_head(what, variant)]
+SHOWN = 5
+"""Rewrites of one rule that are told one by one."""
+
+
+def _passes(variant: Variant) -> list[str]:
+    lines: list[str] = []
     for step in variant.steps:
-        lines.append(f"  {step.name}: {len(Graph(step.outputs))} nodes")
-        lines += [f"    {rewrite}" for rewrite in step.rewrites]
+        lines.append(f"  {step.name}: {count(len(Graph(step.outputs)), 'node')}")
+        by_rule: dict[str, list[Rewrite]] = {}
+        for rewrite in step.rewrites:
+            by_rule.setdefault(rewrite.rule, []).append(rewrite)
+        for rewrites in by_rule.values():
+            law, condition = rewrites[0].law, rewrites[0].condition
+            times = "" if len(rewrites) == 1 else f"   {len(rewrites):,} times"
+            lines.append(f"    {law}{times}" + (f"   where {condition}" if condition else ""))
+            lines += [f"      {rewrite.change}" for rewrite in rewrites[:SHOWN]]
+            if len(rewrites) > SHOWN:
+                lines.append(f"      ... and {len(rewrites) - SHOWN:,} more")
     steps, spent = variant.program.steps, account(variant.program, variant.copied)
     regions = [s for s in steps if isinstance(s, Region)]
     kept = sum(b.role == "temporary" for b in variant.program.temporaries)
     lines.append(
-        f"  schedule: {_count(len(steps), 'step')}, {_count(sum(r.size is not None for r in regions), 'region')} of "
-        f"rows, {_count(sum(isinstance(s, Product) for s in steps), 'matrix product')}, "
-        f"{_count(kept, 'temporary array')}"
+        f"  schedule: {count(len(steps), 'step')}, {count(sum(r.size is not None for r in regions), 'region')} of "
+        f"rows, {count(sum(isinstance(s, Product) for s in steps), 'matrix product')}, "
+        f"{count(kept, 'temporary array')}"
     )
     lines.append(f"    moves {spent.moved} bytes, inputs and outputs are {spent.ends}; {spent.flops} flops")
     return lines
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 # -- the schedule ------------------------------------------------------------------------------------------------------
 
 
-def _schedule(what: str, variant: Variant) -> list[str]:
-    return _Schedule(variant).lines(_head(what, variant))
+def _schedule(variant: Variant) -> list[str]:
+    return _Schedule(variant).lines()
 
 
 class _Schedule:
@@ -104,7 +119,7 @@ class _Schedule:
 
     def __init__(self, variant: Variant) -> None:
         self.variant, self.program = variant, variant.program
-        self.sizes = {} if _fixed(variant) else variant.latest
+        self.sizes = variant.known_sizes
         self.depth = 0  # of the loops and branches around
         self.unit = "tile"  # what the rows of a loop are rows of
         self.short: dict[str, str] = {}  # what long sizes are called
@@ -120,9 +135,8 @@ class _Schedule:
                 if b.node is not None and not b.name.startswith("t_"):
                     self.names[b.node] = b.name.removeprefix("p_")
 
-    def lines(self, head: str) -> list[str]:
+    def lines(self) -> list[str]:
         spent = account(self.program, self.variant.copied)
-        self.put(0, head)
         if self.sizes:
             self.put(1, "sizes: " + ", ".join(f"{name} = {size}" for name, size in sorted(self.sizes.items())))
         self._steps(self.program, spent, "")
@@ -149,10 +163,10 @@ class _Schedule:
 
     def _control(self, step: Repeat | Choose, name: str) -> None:
         if isinstance(step, Choose):
-            self.put(1, f"step {name}: one of {len(step.bodies)} branches{_line(step.node)}")
+            self.put(1, f"step {name}: one of {len(step.bodies)} branches{line_of(step.node)}")
             titles = [f"branch {k}" for k in range(len(step.bodies))]
         else:
-            self.put(1, f"step {name}: loop {self._rounds(step)}{_line(step.node)}")
+            self.put(1, f"step {name}: loop {self._rounds(step)}{line_of(step.node)}")
             titles = ["each round"] if step.holds is None else ["whether another round is run", "each round"]
             places = [
                 "registers" if b.role == "scalar" else "memory" for b in step.body.inputs[1 : 1 + len(step.firsts)]
@@ -174,12 +188,12 @@ class _Schedule:
             most = "" if step.limit is None else f", at most {step.limit:,} times"
             return f"while a condition holds{most}"
         if isinstance(step.trips, Buffer):
-            count = f"of as many rounds as {step.trips.name} says{backwards}"
+            rounds = f"of as many rounds as {step.trips.name} says{backwards}"
         else:
-            count = f"of {self.exact(step.trips)} rounds{backwards}"
+            rounds = f"of {self.exact(step.trips)} rounds{backwards}"
         if rounds_in_any_order(step):
-            return f"{count}; threads share them"
-        return f"{count}, all of them for some rows at a time; threads share the rows" if rows_apart(step) else count
+            return f"{rounds}; threads share them"
+        return f"{rounds}, all of them for some rows at a time; threads share the rows" if rows_apart(step) else rounds
 
     # sizes
 
@@ -207,8 +221,8 @@ class _Schedule:
         """The same for bytes."""
         value = self.value(size)
         if isinstance(size, int):
-            return _bytes(size)
-        return f"{self.size(size)} bytes" + ("" if value is None else f" = {_bytes(value)}")
+            return in_bytes(size)
+        return f"{self.size(size)} bytes" + ("" if value is None else f" = {in_bytes(value)}")
 
     def named(self, name: str, size: Size) -> str:
         """The same for a size that has a name from here on."""
@@ -233,7 +247,7 @@ class _Schedule:
         else:
             by = "BLAS" if work >= BLAS_FROM else "loops"
         self.put(2, f"by: {by}")
-        self.put(2, f"{p.c[0].name} = {self._formula(p.node)}   [{PLACES[p.c[0].role]}]{_line(p.node)}")
+        self.put(2, f"{p.c[0].name} = {self._formula(p.node)}   [{PLACES[p.c[0].role]}]{line_of(p.node)}")
 
     def _region(self, region: Region, number: str, cost: Cost) -> None:
         assert region.size is not None
@@ -264,12 +278,12 @@ class _Schedule:
         kept = self.value(total(bytes_of(p.partial) for p in region.partials))
         cost, moved = self.value(region.cost), self.value(region.moved)
         if kept is None or cost is None or moved is None:
-            enough = _time(_least_rows(1, 0, 0) or 0)
+            enough = in_time(_least_rows(1, 0, 0) or 0)
             return f"shared by threads where the rows, of {self.size(region.cost)} ps each, take more than {enough}"
         least = _least_rows(cost, moved, kept)
         if least is None:
-            return f"not shared by threads: a chunk would keep {_bytes(kept)}"
-        return f"shared by threads from {least:,} rows on, of {_time(cost)} each"
+            return f"not shared by threads: a chunk would keep {in_bytes(kept)}"
+        return f"shared by threads from {least:,} rows on, of {in_time(cost)} each"
 
     def _items(self, items: Sequence[Item], level: int, kept: Mapping[Expr, Buffer]) -> None:
         deeper = {s.node for loop in items if isinstance(loop, Loop) for s in walk(loop.body) if isinstance(s, Note)}
@@ -278,7 +292,7 @@ class _Schedule:
                 buffer = kept.get(s.node)
                 name = "" if buffer is None else f"{buffer.name.removeprefix('p_')} = "
                 place = "registers" if buffer is None else PLACES[buffer.role]
-                self.put(level, f"{name}{self._formula(s.node)}   [{place}]{_line(s.node)}")
+                self.put(level, f"{name}{self._formula(s.node)}   [{place}]{line_of(s.node)}")
             elif isinstance(s, Tiles):
                 self._items(s.body, level, kept)
             elif isinstance(s, Loop):
@@ -328,14 +342,9 @@ class _Schedule:
         peak = spent.peak(self.sizes, threads)
         self.put(
             2,
-            f"peak memory: outputs {self.bytes(spent.outputs)} + scratch {_bytes(most)}{where}, with "
-            f"{_count(threads, 'thread')} = {_bytes(peak)}",
+            f"peak memory: outputs {self.bytes(spent.outputs)} + scratch {in_bytes(most)}{where}, with "
+            f"{count(threads, 'thread')} = {in_bytes(peak)}",
         )
-
-
-def _fixed(variant: Variant) -> bool:
-    """Whether no call can change the sizes."""
-    return all(isinstance(size, int) for n in variant.typed.inputs for size in shape_of(n))
 
 
 def _results(step: Step) -> list[Buffer]:
@@ -359,24 +368,10 @@ def _least_rows(cost: int, moved: int, kept: int) -> int | None:
     return None if found == most else max(found, 2)
 
 
-def _line(node: Expr) -> str:
-    place = node.origin
-    return "" if place is None else f"   {os.path.basename(place.file)}:{place.line}"
-
-
-def _scaled(value: int, units: Sequence[str]) -> str:
-    number, k = float(value), 0
-    while number >= 999.5 and k + 1 < len(units):
-        number, k = number / 1000, k + 1
-    return f"{number:.3g} {units[k]}"
-
-
-def _bytes(value: int) -> str:
-    return _scaled(value, ("B", "kB", "MB", "GB", "TB"))
-
-
-def _time(picoseconds: int) -> str:
-    return _scaled(picoseconds, ("ps", "ns", "µs", "ms", "s"))
-
-
-TOPICS: dict[str, Callable[[str, Variant], list[str]]] = {"passes": _passes, "schedule": _schedule}
+TOPICS: dict[str, Callable[[Variant], list[str]]] = {
+    "stations": stations,
+    "passes": _passes,
+    "schedule": _schedule,
+    "cost": costs,
+    "cache": kept,
+}

@@ -28,12 +28,17 @@ from symgraph.errors import ArgumentError, DTypeError, SymbolError, SymgraphErro
 from symgraph.expr import Expr, as_expr, from_table, placeholders, to_table, toposort
 from symgraph.grad import check_differentiable
 from symgraph.ops import array as ar
+from symgraph.ops.observe import named
 from symgraph.tree import flatten, unflatten
 from symgraph.types import Opaque
 
 if TYPE_CHECKING:
     import networkx as nx
 
+    from compiler.bisection import Culprit
+    from compiler.check_grad import Slope
+    from compiler.debug import Replay
+    from compiler.profile import Profile
     from symgraph.view import View
 
 
@@ -157,6 +162,119 @@ class Function:
             raise ArgumentError(f"njit: what must be 'value', 'grad' or 'value_and_grad', got {what!r:.80}")
         return numba_door.njit(self, examples, what)
 
+    # debugging
+
+    def debug(self, /, *args: Any, **kwargs: Any) -> Replay:
+        """Replay a call node by node in the reference interpreter, up to the first value that is wrong.
+
+        Wrong is: nan in an argument; an operation that gives nan of numbers, or inf of finite ones; and a value in
+        which the kernel differs from the interpreter. Errors are raised as by the call, at the line of the operation.
+
+        Args:
+            args, kwargs: as in a call; beside them, where no placeholder has such a name,
+                ``what``: "value" (the default), "grad" or "value_and_grad";
+                ``tolerance``: how far kernel and interpreter may be apart, relative to the largest element of a result
+                (default: 1e-9, and 1e-4 in float32);
+                ``pdb``: whether to open the debugger at the line of what is wrong, with the arguments as Variables.
+
+        Returns:
+            Replay: true where all is well. `records` holds every node with its value, `stopped` the one that is wrong,
+            ``replay["name"]`` the value of an argument, or of what ``sg.named`` named.
+
+        Raises:
+            ArgumentError: `what` is something else.
+
+        >>> import numpy as np, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> y = np.log(x - 1)
+        >>> replay = sg.compile(y * 2).debug(x=np.array([2.0, 1.0]))
+        >>> replay.stopped.node, replay.stopped.fault
+        (log(x - 1), 'inf at [1], 1 of 2 elements')
+        """
+        from compiler.debug import debug  # it is not needed to call a function
+
+        return debug(self, args, kwargs)
+
+    def tap(self, *names: str) -> Function:
+        """A function of the same arguments that gives what ``sg.named`` named in the formula.
+
+        Args:
+            names: a name gives the value; several give a tuple of values.
+
+        Raises:
+            KeyError: nothing in the formula has that name.
+
+        >>> import numpy as np, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> f = sg.compile(np.sum(np.exp(x).named("h") * 2))
+        >>> f.tap("h")(x=np.zeros(2))
+        array([1., 1.])
+        """
+        found = {node.params["label"]: node for node in Graph(self.outputs).order if node.op is named}
+        unknown = [name for name in names if name not in found]
+        if unknown or not names:
+            raise KeyError(
+                f"nothing is named {', '.join(map(repr, unknown))}; there are: {', '.join(found) or 'no names'}"
+            )
+        nodes = tuple(found[name] for name in names)
+        outputs = nodes[0] if len(nodes) == 1 else nodes
+        tapped = Function(outputs, self.inputs, self.wrt, **self.options)
+        tapped.signature.positional = self.signature.positional
+        return tapped
+
+    def check_grad(self, /, *args: Any, **kwargs: Any) -> list[Slope]:
+        """Compare the gradients with finite differences, along a random direction for each argument.
+
+        Args:
+            args, kwargs: as in a call, of floating-point numbers; beside them, where no placeholder has such a name,
+                ``order``: 1, or 2 (the default) for the gradients of the gradients too;
+                ``tolerance``: the relative error that is allowed (default: 1e-6, and 2e-2 in float32);
+                ``seed``: of the random directions.
+
+        Returns:
+            list[Slope]: for each order and argument the derivative, its finite differences and the error.
+
+        Raises:
+            CheckError: they disagree, as they may at kinks.
+            ArgumentError, GradientError: as by `value_and_grad`, or another order is asked for.
+
+        >>> import numpy as np, symgraph as sg
+        >>> x = sg.placeholder("x")
+        >>> len(sg.compile(np.sum(np.sin(x) * x)).check_grad(x=np.linspace(0, 1, 5)))
+        2
+
+        Source: central differences at two steps, combined by Richardson's extrapolation.
+        """
+        from compiler.check_grad import check_grad
+
+        return check_grad(self, args, kwargs)
+
+    def bisect(self, /, *args: Any, **kwargs: Any) -> Culprit | None:
+        """Find the first pass, and in it the first rewrite, that changes a result.
+
+        The graph is run in the reference interpreter after every pass, and compared with the graph before the first.
+
+        Args:
+            args, kwargs: as in a call; beside them, where no placeholder has such a name,
+                ``what``: "value" (the default), "grad" or "value_and_grad";
+                ``tolerance``: the difference that is allowed, relative to the largest element (default: 0).
+
+        Returns:
+            Culprit | None: the pass and the rewrite, or "kernel" where all passes agree and machine code does not; None
+            where all agree.
+
+        >>> import symgraph as sg
+        >>> a, b = sg.placeholder("a"), sg.placeholder("b")
+        >>> print(sg.compile(a * b + 0.7).bisect(a=0.1, b=0.8))
+        fuse multiply-add: np.float64(0.7799999999999999) instead of np.float64(0.78)
+          a * b + c -> fma(a, b, c): a * b + 0.7  ->  a * b + 0.7   ...
+        >>> sg.compile(a * b + 0.7).bisect(a=0.1, b=0.8, tolerance=1e-12) is None
+        True
+        """
+        from compiler.bisection import bisect
+
+        return bisect(self, args, kwargs)
+
     # looking inside
 
     @property
@@ -208,26 +326,59 @@ class Function:
         """The kernels' machine code."""
         return "\n".join(kernel.assembly(v.kernel) for _, v in self.variants())
 
-    def explain(self, topic: str = "passes") -> str:
+    def explain(self, topic: str | None = None) -> str:
         """What the compiler did, per kernel.
 
         Args:
-            topic: "passes": nodes after each pass, every rewrite with its rule, and the schedule in short; "schedule":
-                the loops that run, what they compute, where values are kept, and what a call costs in bytes moved,
-                operations and memory, in numbers for the sizes that the kernel was last prepared for.
+            topic: None for all, or
+                "stations": what the formula went through, and how large it was there;
+                "passes": every rewrite with its rule, where that holds, and your lines;
+                "schedule": the loops that run, what they compute, where values are kept, and what a call costs, in
+                numbers for the sizes that the kernel was last prepared for;
+                "cost": bytes, operations, estimated and measured time of each step (see :meth:`profile`);
+                "cache": whether the machine code was found on disk.
 
         Raises:
             ValueError: for another topic.
 
         >>> import symgraph as sg
         >>> x = sg.placeholder("x", shape=("n",), dtype="float64")
-        >>> print(sg.compile(x * x + 1).explain("schedule"))
+        >>> print(sg.compile(x * 1 + x).explain("passes"))
         value for (x: float64(n,))
+          typed: 4 nodes
+          simplify: 3 nodes
+            x * 1 -> x
+              x * 1  ->  x   ...
+            x + x -> 2 * x
+              x + x  ->  2 * x   ...
         ...
         """
         from compiler.explain import explain
 
         return explain(self, topic)
+
+    def profile(self, /, *args: Any, **kwargs: Any) -> Profile:
+        """Run a call several times, and measure how long each step of its schedule takes.
+
+        The kernel is compiled once more, with calls of a clock between its steps.
+
+        Args:
+            args, kwargs: as in a call; beside them, where no placeholder has such a name,
+                ``what``: "value" (the default), "grad" or "value_and_grad";
+                ``repeat``: how often (default: 20); of each step the median counts.
+
+        Returns:
+            Profile: printed, a table of the steps with their times, and the bytes and operations per second.
+            ``explain("cost")`` shows the times from then on.
+
+        >>> import numpy as np, symgraph as sg
+        >>> x = sg.placeholder("x", shape=("n",), dtype="float64")
+        >>> len(sg.compile(np.sum(np.exp(x))).profile(x=np.zeros(1000)).seconds)
+        1
+        """
+        from compiler.profile import profile
+
+        return profile(self, args, kwargs)
 
     def view(self, stage: str = "before") -> View:
         """What pictures show of a stage, as plain data; see :meth:`to_dot`."""
@@ -303,6 +454,11 @@ class Function:
         from compiler.notebook import bundle
 
         return bundle(self)
+
+    def __str__(self) -> str:
+        from compiler.overview import overview
+
+        return overview(self)
 
     def __repr__(self) -> str:
         return f"<compiled function {self.signature} -> {self.outputs[0]!r:.80}>"

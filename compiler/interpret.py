@@ -10,7 +10,7 @@ import numpy as np
 from compiler.arguments import convert, size_values
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import ArgumentError, SymgraphError
+from symgraph.errors import ArgumentError, SymgraphError, located
 from symgraph.evaluate import evaluate
 from symgraph.expr import Body, Expr, format_expr, map_dims, toposort
 from symgraph.ops import array as ar, control as ct
@@ -20,7 +20,7 @@ from symgraph.types import weak_scalar
 def interpret(
     outputs: Sequence[Expr],
     inputs: Mapping[str, Any],
-    tap: Callable[[Expr, Any], None] | None = None,
+    tap: Callable[[Expr, Any, Sequence[Any]], None] | None = None,
     others: Iterable[Expr] = (),
 ) -> list[Any]:
     """The values of `outputs`, given arrays or numbers by placeholder name.
@@ -28,7 +28,8 @@ def interpret(
     Args:
         outputs: expressions, typed or not.
         inputs: a value for every placeholder, by name; it is converted as a compiled function would.
-        tap: called with every node and its value.
+        tap: called with every node that is computed, its value and those of its arguments; with nodes inside loops in
+            each round.
         others: placeholders that the outputs do not depend on, but for their sizes.
 
     Raises:
@@ -68,9 +69,12 @@ def interpret(
         if isinstance(value, np.generic) and _stays_weak(node, args, params):
             value = value.item()
         if tap is not None:
-            tap(node, value)
+            tap(node, value, args)
         return value
 
+    if tap is not None:
+        for node, value in given.items():
+            tap(node, value, ())
     return evaluate(outputs, dict(given), compute)
 
 
@@ -93,9 +97,5 @@ def _stays_weak(node: Expr, args: Sequence[Any], params: dict[str, Any]) -> bool
 def _located(error: Exception, node: Expr, args: Sequence[Any]) -> Exception:
     if "\n  at " in str(error):  # inside a loop or a branch
         return error
-    lines = [str(error)]
-    if node.origin is not None:
-        lines.append(f"  at {node.origin.file}:{node.origin.line}: {node.origin.text}")
-    for arg, value in zip(node.args, args, strict=True):
-        lines.append(f"  {format_expr(arg, 60)} is {np.asarray(value).dtype}{np.shape(value)}")
-    return type(error)("\n".join(lines))
+    kinds = [f"{np.asarray(value).dtype}{np.shape(value)}" for value in args]
+    return located(error, node.origins, zip((format_expr(a, 60) for a in node.args), kinds, strict=True))

@@ -10,7 +10,7 @@ from functools import cache
 
 from compiler import far, machine, runtime
 from compiler.emit_entry import ENTRY, entry
-from compiler.emit_llvm import emit, needed_sizes
+from compiler.emit_llvm import TICK, emit, needed_sizes
 from compiler.program import Buffer, Product, Program
 from symgraph.dims import Size
 
@@ -52,12 +52,13 @@ def blas() -> dict[str, int]:
         return {}
 
 
-def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
+def build(program: Program, singles: Sequence[Buffer], tick: int | None = None) -> Kernel:
     """Compile a program.
 
     Args:
         program: what to compile; its outputs that are returned as numbers come after those given as arrays.
         singles: the output buffers that are returned as numbers.
+        tick: the address of a function without arguments to be called twice before the first step, and after each.
     """
     global compilations
     sizes = needed_sizes(program)
@@ -67,10 +68,12 @@ def build(program: Program, singles: Sequence[Buffer]) -> Kernel:
     library = blas() if products else {}
     with machine.lock:
         quick = program.statements > QUICK_FROM
-        core = emit(program, "core", sizes, bool(library), machine.vector_bytes() if quick else 0)
+        core = emit(program, "core", sizes, bool(library), machine.vector_bytes() if quick else 0, tick is not None)
         text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core)
         used = [name for name in ("pool_malloc", "pool_free", "poll") if f"@{name}(" in text]
         symbols = {**library, **{name: runtime.load().addresses[name] for name in used}}
+        if tick is not None:
+            symbols[TICK] = tick
         code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
         compilations += 1
     return Kernel(sizes, text, quick, code)

@@ -161,9 +161,14 @@ class Code:
     >>> code = load("define i64 @seven() { ret i64 7 }")
     >>> ctypes.CFUNCTYPE(ctypes.c_int64)(code.address("seven"))()
     7
+
+    Attributes:
+        size: the bytes of its object code.
+        found: whether that was found on disk.
     """
 
-    def __init__(self, code: bytes, exports: list[str], symbols: Mapping[str, int]) -> None:
+    def __init__(self, code: bytes, exports: list[str], symbols: Mapping[str, int], found: bool) -> None:
+        self.size, self.found = len(code), found
         with lock:
             self._linker, self._library = _Linker.link(code, exports, symbols)
 
@@ -207,8 +212,8 @@ def load(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = F
         RuntimeError: the text is no valid LLVM IR, or it uses a function that is not there.
     """
     key = _key(text, quick)
-    code = disk.get(key)
+    code = found = disk.get(key)
     if code is None:
         code = compile_object(text, quick=quick)
         disk.put(key, code)
-    return Code(code, _DEFINED.findall(f"\n{text}"), symbols or {})
+    return Code(code, _DEFINED.findall(f"\n{text}"), symbols or {}, found is not None)

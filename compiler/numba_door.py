@@ -23,7 +23,7 @@ from compiler.arguments import convert
 from compiler.layout import memory_base, shape_of
 from compiler.specialise import axis_name
 from compiler.variant import Variant, returned_as_numbers
-from symgraph import dims
+from symgraph import dims, errors
 from symgraph.dims import Atom, Size
 from symgraph.errors import ArgumentError
 from symgraph.expr import Expr
@@ -87,8 +87,8 @@ def _write(variant: Variant, inputs: Sequence[Expr], single: bool) -> tuple[str,
                 check(f"{text} == 1", ValueError, message)
     for r in variant.typed.requirements:
         left, right = _size(r.left, sizes, scope), _size(r.right, sizes, scope)
-        message = f"{r.node.op.name}: shapes do not go together: {r.left} {r.relation} {r.right} does not hold"
-        check(f"not {left} {r.relation} {right}", ValueError, f"{message}\n  at {r.node.origin}")
+        text = f"{r.node.op.name}: shapes do not go together: {r.left} {r.relation} {r.right} does not hold"
+        check(f"not {left} {r.relation} {right}", ValueError, errors.message(text, r.node.origins))
     results: dict[Expr, str] = {}
     for k, base in enumerate(arrays):
         scope[f"d{k}"] = base.type.dtype

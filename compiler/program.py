@@ -16,8 +16,8 @@ import numpy as np
 
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import CompileError
-from symgraph.expr import Expr
+from symgraph.errors import CompileError, message
+from symgraph.expr import Expr, format_expr
 from symgraph.scalar import BINARY_MATH, UNARY_MATH
 
 # -- buffers and addresses ---------------------------------------------------------------------------------------------
@@ -570,11 +570,6 @@ class Recorder:
         self._count = 0
         self._known: dict[Any, S] = {}
 
-    def place(self) -> str:
-        """The user's line, as the end of messages."""
-        origin = None if self.node is None else self.node.origin
-        return "" if origin is None else f"\n  at {origin.file}:{origin.line}: {origin.text}"
-
     def new(self) -> int:
         """The number of the next statement."""
         self._count += 1
@@ -622,7 +617,9 @@ class Recorder:
 
     def require(self, condition: S, kind: type[Exception], text: str) -> None:
         """Where the condition does not hold, the call fails with this error."""
-        self.errors.append((kind, text + self.place()))
+        if self.node is not None:
+            text = message(text, self.node.origins, [(format_expr(a, 60), str(a.type)) for a in self.node.args])
+        self.errors.append((kind, text))
         self.body.append(Check(condition.number, len(self.errors)))
 
     def position(self, address: Address) -> S:

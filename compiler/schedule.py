@@ -32,7 +32,7 @@ from compiler.program import Address, Buffer, Choose, Nest, Product, Program, Re
 from compiler.regions import form_regions
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import CompileError, LoopError, OutOfBoundsError
+from symgraph.errors import CompileError, LoopError, OutOfBoundsError, message
 from symgraph.expr import Body, Expr, format_expr, toposort
 from symgraph.ops import array as ar, control as ct
 from symgraph.types import Shape, TupleType
@@ -333,8 +333,7 @@ class Scheduler:
 
     def _failure(self, node: Expr, kind: type[Exception], text: str) -> int:
         """The number of a failure of a node."""
-        place = "" if node.origin is None else f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}"
-        self.errors.append((kind, text + place))
+        self.errors.append((kind, message(text, node.origins)))
         return len(self.errors)
 
     def _items(self, node: Expr) -> list[Buffer | None]:

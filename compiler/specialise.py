@@ -15,7 +15,7 @@ import numpy as np
 from compiler.graph import Graph
 from symgraph import dims, origin
 from symgraph.dims import Atom, Dim, Size
-from symgraph.errors import OutOfBoundsError, ShapeError, SymgraphError
+from symgraph.errors import OutOfBoundsError, ShapeError, SymgraphError, located
 from symgraph.expr import Expr, bodies_of, format_expr, rebuild, toposort, typed_placeholder
 from symgraph.ops import array as ar, control as ct
 from symgraph.types import ArrayType, Opaque, Shape, format_shape
@@ -240,7 +240,8 @@ def _takes(node: Expr) -> Iterator[tuple[Size, str, Size]]:
         size = _shape(x)[node.params["axis"]]
         low, high = int(np.min(i.value)), int(np.max(i.value))
         if isinstance(size, int) and (high >= size or low < -size):
-            raise OutOfBoundsError(f"take: index {high if high >= size else low} is out of bounds for size {size}")
+            error = OutOfBoundsError(f"take: index {high if high >= size else low} is out of bounds for size {size}")
+            raise located(error, node.origins, [(format_expr(x, 60), str(x.type))])
         yield size, ">=", max(high + 1, -low)
 
 
@@ -295,10 +296,8 @@ def requirement_error(r: Requirement, sizes: Mapping[str, int]) -> SymgraphError
         text = f"{r.node.op.name}: the reduced axis of {shapes} is empty and {r.node.op.name} has no identity"
     else:
         text = f"{r.node.op.name}: shapes {shapes} do not go together: {r.left} is {left}, {r.right} is {right}"
-    lines = [text]
-    place = origin.resolve(r.node.marks[0]) if r.node.marks else None
-    if place is not None:
-        lines.append(f"  at {place.file}:{place.line}" + (f": {place.text}" if place.text else ""))
+    operands = []
     for arg in r.node.args:
-        lines.append(f"  {format_expr(arg, 60)} has shape {format_shape(_shape(arg))}")
-    return kind("\n".join(lines))
+        shape = tuple(dims.evaluate(s, sizes) for s in _shape(arg))
+        operands.append((format_expr(arg, 60), f"{arg.type.dtype}{format_shape(shape)}"))
+    return located(kind(text), r.node.origins, operands)

@@ -21,7 +21,7 @@ from compiler.schedule import Scheduler
 from compiler.specialise import ArgumentType, Requirement, Typed, specialise
 from symgraph import dims
 from symgraph.dims import Size
-from symgraph.errors import CompileError, DTypeError, SymgraphError
+from symgraph.errors import CompileError, DTypeError, SymgraphError, located
 from symgraph.expr import Expr, as_expr, format_expr, to_table
 from symgraph.interning import collection_paused
 from symgraph.ops import elementwise as ew
@@ -44,16 +44,23 @@ class Variant:
         self.sizes = built.sizes
         self.latest: dict[str, int] | None = None
         self.measured: tuple[list[float], dict[str, int]] | None = None
+        self.laid_out = outputs
         self._handed = _handed_out(outputs)
         arrays = [base for base, code, _ in self._handed if code == at.NEW]
-        self._arrays = len(arrays)
+        self.arrays = len(arrays)
         self._places = {base: k for k, base in enumerate([*arrays, *returned_as_numbers(outputs)])}
-        self._singles = [b.dtype for b in program.outputs[self._arrays :]]
+        self._singles = [b.dtype for b in program.outputs[self.arrays :]]
         self._constants = [value for _, value in program.constants]
 
     def failed(self, sizes: Mapping[str, int]) -> Requirement | None:
         """The first requirement that these sizes do not meet."""
         return next((r for r in self.typed.requirements if not r.holds(sizes)), None)
+
+    @property
+    def known_sizes(self) -> dict[str, int] | None:
+        """The sizes that it was last prepared for; none are needed where no call can change them."""
+        fixed = all(isinstance(size, int) for n in self.typed.inputs for size in shape_of(n))
+        return {} if fixed else self.latest
 
     @property
     def copied(self) -> Size:
@@ -80,10 +87,10 @@ class Variant:
             address=self.kernel.address,
             sizes=np.array([dims.evaluate(s, sizes) for s in self.sizes], np.int64),
             constants=self._constants,
-            arrays=self._arrays,
+            arrays=self.arrays,
             numbers=self._singles,
             results=results,
-            fail=partial(_raise_status, self.program.errors),
+            fail=partial(_raise_status, self.program.errors, self.latest),
             long=work > LONG,
             heavy=work > HEAVY,
             kept=self.kernel,
@@ -120,13 +127,14 @@ def _handed_out(outputs: Sequence[Expr]) -> list[tuple[Expr, int, tuple[Size, ..
     return handed
 
 
-def _raise_status(errors: Sequence[tuple[type[Exception], str]], status: int) -> None:
+def _raise_status(errors: Sequence[tuple[type[Exception], str]], sizes: Mapping[str, int], status: int) -> None:
     if status < 0:
         raise MemoryError("no memory for the intermediate values of a compiled function")
     if status == INTERRUPTED:
         runtime.load().raise_interrupt()
     kind, text = errors[status - 1]
-    raise kind(text)
+    named = [f"{name} = {size}" for name, size in sorted(sizes.items()) if name in text]
+    raise kind("\n  where ".join([text, ", ".join(named)] if named else [text]))
 
 
 @collection_paused()
@@ -166,12 +174,12 @@ def compile_variant(
     refused = {kind for kind in kinds if kind.dtype not in SUPPORTED}
     for node in nodes if refused else ():
         if node.type in refused:
-            where = f"\n  at {node.origin.file}:{node.origin.line}: {node.origin.text}" if node.origin else ""
             types = ", ".join(str(a.type.dtype) for a in node.args)
-            raise DTypeError(
+            error = DTypeError(
                 f"{node.op.name} of {types} is {node.type.dtype}, as in NumPy; kernels compute in bool, integers, "
-                f"float32 and float64: convert with .astype('float64') first{where}"
+                f"float32 and float64: convert with .astype('float64') first"
             )
+            raise located(error, node.origins, [(format_expr(a, 60), str(a.type)) for a in node.args])
     try:
         steps: list[Step] = [Step("typed", typed.outputs, ())]
         final = optimise(typed.graph, fma=fma, after=steps.append)

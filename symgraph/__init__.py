@@ -25,12 +25,14 @@ from symgraph.eager import (
 )
 from symgraph.errors import (
     ArgumentError as ArgumentError,
+    CheckError as CheckError,
     CompileError as CompileError,
     DTypeError as DTypeError,
     FileError as FileError,
     GradientError as GradientError,
     InputError as InputError,
     LoopError as LoopError,
+    NumericError as NumericError,
     OutOfBoundsError as OutOfBoundsError,
     RendererError as RendererError,
     ShapeError as ShapeError,
@@ -139,6 +141,7 @@ from symgraph.functions import (
 )
 from symgraph.grad import grad as grad
 from symgraph.latex import latex as latex, unicode as unicode
+from symgraph.observe import breakpoint as breakpoint, named as named, print as print
 from symgraph.op import operations as operations
 from symgraph.ops import elementwise as _rows
 from symgraph.ops.elementwise import (

@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
 
-from symgraph import functions as fn, origin
-from symgraph.config import recording, using_config
+from symgraph import functions as fn, numeric, origin
+from symgraph.config import check_nan, checking, recording, using_config
 from symgraph.contexts import Branch, Parts, branches_of
 from symgraph.errors import GradientError, ShapeError
 from symgraph.op import Mode, Op
@@ -259,7 +260,8 @@ class Variable(Value):
             return
         bars: dict[Variable, Any] = {self: _operand_of(seed, create_graph)}
         inner: dict[Variable, Any] = {}
-        with using_config("enable_backprop", create_graph):
+        quiet = np.errstate(all="ignore") if checking and check_nan() else nullcontext()
+        with using_config("enable_backprop", create_graph), quiet:
             order = _ancestors(self)
             branches = _branches(order)
             for y in order:
@@ -432,12 +434,14 @@ class OpFunction(Function):
     Attributes:
         op: the row.
         params: its parameters.
+        marks: where it was written; known while ``config.check_nan`` is set.
     """
 
-    __slots__ = ("_lifted", "op", "params")
+    __slots__ = ("_lifted", "marks", "op", "params")
 
     op: Op
     params: Mapping[str, Any]
+    marks: origin.Marks
     _lifted: tuple[Variable, ...] | None
 
     @property
@@ -472,6 +476,8 @@ class OpFunction(Function):
             if gx is not None and (type(gx) in _ARRAYS or type(gx) is not type(x)) and not _alike(gx, x):
                 gx = ar.unbroadcast(gx, x)
             gradients.append(gx)
+        if checking and check_nan():
+            self._check(out, bar, args, gradients)
         return gradients
 
     def _leaving(
@@ -498,6 +504,16 @@ class OpFunction(Function):
             gx = at.masked(gx, x)
             at = at.parent
         return gx if graph or not isinstance(gx, Variable) else gx._data[()]
+
+    def _check(self, out: Any, bar: Any, args: Sequence[Any], gradients: Sequence[Any]) -> None:
+        """Raise NumericError where a gradient is nan or inf, and what it was computed from is not."""
+        operands = [getattr(v, "data", v) if isinstance(v, Variable) else v for v in (bar, out, *args)]
+        for gx in gradients:
+            found = None if gx is None else numeric.fault(gx.data if isinstance(gx, Variable) else gx, operands)
+            if found is not None:
+                places = [origin.resolve(m)._replace(order=1) for m in getattr(self, "marks", ())]
+                names = ["the gradient of the result", "the result", *_names(self._inputs)]
+                raise numeric.error(f"the gradient of {self.op.name}", found, places, names, operands)
 
 
 _NO_PARAMS: dict[str, Any] = {}
@@ -529,7 +545,8 @@ def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
                 generation = a.generation
         else:
             values.append(a)
-    result = op.impl(*values, **params)
+    watched = checking and check_nan()
+    result = _checked_result(op, args, values, params) if watched else op.impl(*values, **params)
     if type(result) is not _ndarray:
         if type(result) is int:  # a size, which depends on no data
             return result
@@ -547,6 +564,8 @@ def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
             f._scope = origin.context.scope
         f.generation = generation
         f.outputs = (_ref(y),)
+        if watched:
+            f.marks = origin.marks(2)
         y.creator = f
         y.generation = generation + 1
     else:
@@ -556,6 +575,21 @@ def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
 
 
 Variable._mode = Mode("Variable", rank=2, apply=_apply)
+
+
+def _names(args: Sequence[Any]) -> list[str]:
+    """What messages call operands."""
+    return [getattr(a, "name", None) or f"operand {k}" for k, a in enumerate(args, 1)]
+
+
+def _checked_result(op: Op, args: Sequence[Any], values: Sequence[Any], params: dict[str, Any]) -> Any:
+    """What an operation gives; NumericError where that is nan or inf, and what it was computed from is not."""
+    with np.errstate(all="ignore"):
+        result = op.impl(*values, **params)
+    found = numeric.fault(result, values)
+    if found is not None:
+        raise numeric.error(op.name, found, map(origin.resolve, origin.marks(2)), _names(args), values)
+    return result
 
 
 def _same_precision(inputs: Sequence[Any]) -> tuple[Variable, ...]:

@@ -16,9 +16,9 @@ import numpy as np
 
 from symgraph import dims, origin
 from symgraph.dims import Dim, Size
-from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError
+from symgraph.errors import DTypeError, ShapeError, SymbolError, SymgraphError, located
 from symgraph.op import REGISTRY, Mode, Op, Parts, exact
-from symgraph.ops import array as ar, control as ct
+from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType, Opaque, Shape, format_shape, weak_scalar
 from symgraph.value import Value
 
@@ -95,7 +95,36 @@ class Expr(Value):
     args: tuple[Expr, ...]
     _params: tuple[tuple[str, Any], ...]
     type: ArrayType
-    marks: tuple[origin.Mark, ...]
+    marks: origin.Marks
+
+    # The operators of formulas go straight to the point: a third of a node's time is finding out who takes part.
+
+    def __add__(self, other: Any) -> Any:
+        return build(ew.add, (self, other), _NO_PARAMS) if type(other) in _PLAIN else ew.add(self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return build(ew.add, (other, self), _NO_PARAMS) if type(other) in _PLAIN else ew.add(other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return build(ew.sub, (self, other), _NO_PARAMS) if type(other) in _PLAIN else ew.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return build(ew.sub, (other, self), _NO_PARAMS) if type(other) in _PLAIN else ew.sub(other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return build(ew.mul, (self, other), _NO_PARAMS) if type(other) in _PLAIN else ew.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return build(ew.mul, (other, self), _NO_PARAMS) if type(other) in _PLAIN else ew.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return build(ew.div, (self, other), _NO_PARAMS) if type(other) in _PLAIN else ew.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return build(ew.div, (other, self), _NO_PARAMS) if type(other) in _PLAIN else ew.div(other, self)
+
+    def __neg__(self) -> Any:
+        return build(ew.neg, (self,), _NO_PARAMS)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -119,7 +148,7 @@ class Expr(Value):
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """The name scopes (:func:`symgraph.scope`) that it was written in; "" where outside of any."""
+        """The name scopes (:func:`symgraph.scope`) that it was written in, the last first; "" where outside of any."""
         return tuple(dict.fromkeys(origin.resolve(mark).scope for mark in self.marks))
 
     @property
@@ -261,20 +290,18 @@ class Expr(Value):
         return format_expr(self)
 
 
+_PLAIN = frozenset({Expr, float, int})
+"""What stands beside a symbol in most formulas."""
+
+_NO_PARAMS: dict[str, Any] = {}
+
 # -- building nodes ----------------------------------------------------------------------------------------------------
 
 
 def _fail(error: SymgraphError, op: Op, args: Sequence[Expr]) -> SymgraphError:
-    """Add to an error the user's line and the operands."""
-    lines = [str(error)]
-    here = origin.marks()
-    place = origin.resolve(here[0]) if here else None
-    if place is not None:
-        lines.append(f"  at {place.file}:{place.line}" + (f": {place.text}" if place.text else ""))
-    for arg in args:
-        if arg.op is not ar.constant or arg.type.shape:
-            lines.append(f"  {format_expr(arg, 60)} is {arg.type}")
-    return type(error)("\n".join(lines))
+    """The error with the user's line and the operands."""
+    shown = [a for a in args if a.op is not ar.constant or a.type.shape]
+    return located(error, map(origin.resolve, origin.marks()), [(format_expr(a, 60), str(a.type)) for a in shown])
 
 
 def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
@@ -293,7 +320,7 @@ def build(op: Op, args: Iterable[Any], params: Mapping[str, Any]) -> Expr:
                 return as_expr(expanded)
         kind, parts = op.result(tuple([n.type for n in nodes]), params)
     except SymgraphError as error:
-        if "\n  at " in str(error):
+        if error.place is not None:
             raise
         raise _fail(error, op, nodes) from None
     return _made(nodes, op, nodes, (), kind) if plain else intern(op, nodes, parts, kind)
@@ -306,21 +333,19 @@ def intern(op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType) -> Exp
     return _made(key, op, args, parts, kind) if node is None else _marked(node)
 
 
-def _made(key: Any, op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType) -> Expr:
+def _made(key: Any, op: Op, args: tuple[Expr, ...], parts: Parts, kind: ArrayType, depth: int = 4) -> Expr:
     """A new node."""
     node = object.__new__(Expr)
     node.op, node.args, node._params, node.type = op, args, parts, kind
-    node.marks = origin.marks()
+    node.marks = origin.marks(depth)
     return op.nodes.add(key, node)  # type: ignore[no-any-return]
 
 
-def _marked(node: Expr) -> Expr:
+def _marked(node: Expr, depth: int = 4) -> Expr:
     """The node, which is also written here."""
-    marks = node.marks
-    if len(marks) < 8:
-        here = origin.marks()
-        if here and here[0] not in marks:
-            node.marks = marks + here
+    here = origin.marks(depth)
+    if here is not node.marks:
+        node.marks = origin.joined(node.marks, here)
     return node
 
 
@@ -354,7 +379,9 @@ def constant(value: Any) -> Expr:
             return as_expr(value)
     held = ConstantValue(value)
     node: Expr | None = ar.constant.nodes.get(held._key)
-    return _made(held._key, ar.constant, (), (("value", held),), held.type) if node is None else _marked(node)
+    if node is None:
+        return _made(held._key, ar.constant, (), (("value", held),), held.type, 3)
+    return node if len(node.marks) >= origin.MOST else _marked(node, 3)  # nobody asks where all the ones stand
 
 
 def _plain_data(value: Any) -> Any:
@@ -629,7 +656,11 @@ def _unpickle(table: list[tuple[Any, ...]], k: int) -> Expr:
 
 # -- as text -----------------------------------------------------------------------------------------------------------
 
+_ATOM = 20
 _PRECEDENCE = {
+    "named": _ATOM,
+    "printed": _ATOM,
+    "stopped_at": _ATOM,
     "where": 0,
     "bitwise_or": 3,
     "bitwise_xor": 4,
@@ -656,7 +687,6 @@ _PRECEDENCE = {
     "pow": 10,
     "power": 10,
 }
-_ATOM = 20
 
 
 def format_expr(root: Expr, limit: int = 400, names: Mapping[Expr, str] | None = None) -> str:

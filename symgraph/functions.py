@@ -462,7 +462,7 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
         if not isinstance(length, int):
             raise SymbolError("split: the length of this axis is not known; declare it as an int, or give indices")
         if length % indices_or_sections:
-            raise ValueError("array split does not result in an equal division")
+            raise ShapeError(f"split: an axis of size {length} has no {indices_or_sections} equal parts")
         step = length // indices_or_sections
         bounds = [step * k for k in range(1, indices_or_sections)]
     else:

@@ -78,7 +78,7 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
     bars: dict[Expr, Expr] = {}
     targets = set(wrt)
     branches = branches_of(order, [*outputs, *wrt])
-    with origin.derived_from() as derived:
+    with origin.derived_from(order=1 + max((origin.order_of(o.marks) for o in outputs), default=0)) as derived:
         for node in reversed(order):
             derived.follow(node.marks)
             if node in items:
@@ -135,7 +135,7 @@ def slope(outputs: Sequence[Expr], x: Expr) -> Expr | None:
     Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 3 (forward mode).
     """
     tangents: dict[Expr, Expr] = {x: as_expr(ar.full_like(x, fill=1))}
-    with origin.derived_from() as derived:
+    with origin.derived_from(order=1 + max((origin.order_of(o.marks) for o in outputs), default=0)) as derived:
         for node in toposort(outputs):
             if node is x or (node.op is ar.constant and not node.type.shape):
                 continue

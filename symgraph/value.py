@@ -267,6 +267,12 @@ class Value:
         """The value itself."""
         return fn.copy(self)
 
+    def named(self, name: str) -> Any:
+        """The value itself, under a name; see :func:`symgraph.named`."""
+        from symgraph.observe import named  # which knows both kinds of values
+
+        return named(self, name)
+
     def conj(self) -> Any:
         """The value itself: it is real."""
         return self

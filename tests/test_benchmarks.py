@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import compile_times, limits, processes, report
+from benchmarks import compile_times, faults as line_errors, limits, processes, report
 from benchmarks.__main__ import main, problems
 from benchmarks.by_numba import FUNCTIONS
 from benchmarks.competitors import COMPETITORS, Text, find, text_functions
@@ -325,3 +325,40 @@ def test_missing_peers_are_named_once(monkeypatch: pytest.MonkeyPatch, capsys: p
     install_hint(missing)
     expected = "not installed: pip install numba jax pytensor torch heyoka casadi autograd numexpr\n"
     assert capsys.readouterr().err == expected
+
+
+# -- whether errors name the line --------------------------------------------------------------------------------------
+
+
+def test_what_came_of_programs_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["lengths that differ", "the logarithm of zero", "bits of floats"]
+    announced: list[str] = []
+    found = line_errors.outcomes(announced.append, "symgraph, declared", names)
+    assert [(name, outcome) for name, outcome, _ in found] == [(name, "line") for name in names]
+    assert [text.split("\n")[0] for text in announced] == names
+    assert json.loads(announced[-1].split("\n")[1]) == [list(one) for one in found[:2]]
+
+    def elsewhere(fault: Any, program: Any) -> None:
+        raise ValueError(fault.name)
+
+    def lacks(fault: Any, program: Any) -> None:
+        program(line_errors.Names(object(), {}), **fault.arguments)
+
+    for function, outcomes in (
+        (elsewhere, ["error"] * 3),
+        (lacks, ["-", "-", "line"]),  # the last program calls no function
+        (lambda fault, program: None, ["silent", "silent", "-"]),
+    ):
+        monkeypatch.setitem(line_errors.LIBRARIES, "symgraph, declared", function)
+        found = line_errors.outcomes(announced.append, "symgraph, declared", names)
+        assert [outcome for _, outcome, _ in found] == outcomes
+
+
+def test_the_table_counts_what_is_possible() -> None:
+    results = dict.fromkeys(line_errors.BY_NAME, ("line", ""))
+    results |= {"lengths that differ": ("-", ""), "a quotient": ("silent", ""), "a power": ("error", "")}
+    shapes = len(line_errors.GROUPS["shapes"])
+    lines = line_errors.table({"one": results}).split("\n")
+    assert lines[0] == "| errors that name the line | one |"
+    assert lines[2] == f"| shapes | {shapes - 3} of {shapes - 1} |"
+    assert lines[-1] == "| no error at all | 1 |"

@@ -79,7 +79,7 @@ def test_settings_nest_and_decorate() -> None:
 
 
 def test_settings_as_attributes() -> None:
-    assert repr(sg.config) == "config(enable_backprop=True)"
+    assert repr(sg.config) == "config(enable_backprop=True, check_nan=False)"
     assert "enable_backprop" in dir(sg.config)
     sg.config.enable_backprop = False
     try:
@@ -97,7 +97,9 @@ def test_settings_as_attributes() -> None:
     ],
 )
 def test_unknown_settings(use: Callable[[], Any]) -> None:
-    with pytest.raises(AttributeError, match="no setting 'enable_backprob'; the settings are: enable_backprop"):
+    with pytest.raises(
+        AttributeError, match="no setting 'enable_backprob'; the settings are: check_nan, enable_backprop"
+    ):
         use()
 
 

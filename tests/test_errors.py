@@ -277,7 +277,7 @@ def test_the_right_line_of_several_is_named() -> None:
     with pytest.raises(ShapeError) as info:
         sg.compile(z)(a=np.ones(2), b=np.ones(3))
     assert "y = x + b  # here" in str(info.value)
-    assert "a * 2 has shape" in str(info.value)
+    assert "a * 2 is float64(2,)" in str(info.value)
     with pytest.raises(ShapeError) as info:
         sg.compile(z).grad(a=np.ones(2), b=np.ones(3))
     assert "y = x + b  # here" in str(info.value)

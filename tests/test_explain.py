@@ -103,18 +103,101 @@ def test_rows_that_must_run_in_order_are_one_chunk() -> None:
     assert "chunks: one" in function.explain("schedule")
 
 
-def test_passes_are_the_default_and_tell_of_the_schedule() -> None:
-    function = sg.compile(sg.softmax(placeholder("x", "n", "m"), axis=1))
-    text = function.explain()
-    assert text == function.explain("passes")
+def test_passes_tell_rules_conditions_and_lines() -> None:
+    x = placeholder("x", "n", "m")
+    y = sg.softmax(x * 1, axis=1) / 4.0
+    text = sg.compile(y).explain("passes")
     assert "  typed: " in text and "  lay out: " in text
+    assert "    x * 1 -> x\n      x * 1  ->  x   test_explain.py:" in text
+    assert "    x / c -> x * (1 / c)   where c a power of two: exact\n" in text
     assert "  schedule: 1 step, 1 region of rows, 0 matrix products, 0 temporary arrays" in text
     assert "    moves 16*m*n bytes, inputs and outputs are 16*m*n; " in text
 
 
-@pytest.mark.parametrize("topic", ["loops", "", "变量", None])
+def test_many_rewrites_of_one_rule_are_counted() -> None:
+    x = placeholder("x")
+    y = x
+    for _ in range(9):
+        y = np.sin(y * 1)
+    text = sg.compile(y).explain("passes")
+    assert "    x * 1 -> x   9 times\n" in text
+    assert text.count("  ->  ") == 5 and "      ... and 4 more\n" in text
+
+
+def test_gradients_and_fused_nodes_tell_their_lines() -> None:
+    x = placeholder("x", "n")
+    product = np.sin(x) * x
+    y = np.sum(product + 2)
+    function = sg.compile(y)
+    function.value_and_grad(x=np.ones(3))
+    text = function.explain("passes")
+    assert re.search(r"a \* b \+ c -> fma\(a, b, c\)", text)
+    assert re.search(r"   test_explain\.py:\d+, fused with :\d+$", text, re.MULTILINE)
+    assert re.search(r"   gradient of test_explain\.py:\d+", function.explain("schedule"))
+
+
+def test_all_topics_together() -> None:
+    function = sg.compile(np.exp(placeholder("x", "n")))
+    text = function.explain()
+    topics = ("stations", "passes", "schedule", "cost", "cache")
+    head = text.split("\n")[0]
+    assert text == "\n".join([head, *(function.explain(t).removeprefix(head + "\n") for t in topics)])
+    assert re.search(r"^    simplify: \d+ nodes?$", text, re.MULTILINE) and "    machine code: " in text
+
+
+def test_costs_are_in_numbers_after_a_call_and_measured_after_a_profile() -> None:
+    x = placeholder("x", "n")
+    function = sg.compile(np.sum(np.exp(x)))
+    assert "8*n + 8 bytes" in function.explain("cost") and "in numbers after a call" in function.explain("cost")
+    function(x=np.ones(1000))
+    text = function.explain("cost")
+    assert "  cost for n = 1000\n    step 1, region of n rows: test_explain.py:" in text
+    assert "21,000 flops" in text and "flops a byte, estimated" in text and "measured after profile" in text
+    found = function.profile(x=np.ones(1000), repeat=3)
+    assert len(found.seconds) == len(function.variants()[0][1].program.steps) and found.total > 0
+    assert found.moved[0] == 8008 and found.flops[0] == 21_000
+    assert "value, 3 calls: " in str(found) and "step 1, region of n rows" in str(found)
+    assert ", measured " in function.explain("cost")
+    function(x=np.ones(10))
+    assert ", measured " not in function.explain("cost")  # those were other sizes
+
+
+@pytest.mark.parametrize("what", ["value", "grad", "value_and_grad"])
+def test_profiles_of_all_kinds_of_steps(what: str) -> None:
+    x, w = placeholder("x", "n", 40), placeholder("w", 40, 30)
+    function = sg.compile(np.sum(np.tanh(x @ w)), inputs=[x, w])
+    values = np.ones((500, 40)), np.ones((40, 30))
+    before = function.value_and_grad(*values)
+    found = function.profile(*values, what=what, repeat=2)
+    assert len(found.titles) == len(found.seconds) > 1
+    assert any(title.startswith("matrix product") for title in found.titles)
+    after = function.value_and_grad(*values)
+    assert before[0] == after[0]
+
+
+def test_the_cache_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SYMGRAPH_CACHE_DIR", str(tmp_path / "kernels"))
+    function, again = (sg.compile(placeholder("x", "n") * 17.25) for _ in range(2))
+    assert "cache: compiled by this process, and kept in" in function.explain("cache")
+    assert "cache: found in" in again.explain("cache")
+    monkeypatch.setenv("SYMGRAPH_CACHE_SIZE", "0")
+    assert "nothing is kept" in sg.compile(placeholder("x", "n") * 17.5).explain("cache")
+
+
+def test_printing_a_function_compiles_nothing() -> None:
+    x = placeholder("x", "n")
+    function = sg.compile([x * 2, np.sum(x)])
+    text = str(function)
+    assert text.startswith("compiled function (x: float64(n,))\n  x * 2   test_explain.py:")
+    assert text.endswith("0 kernels: the first call compiles one")
+    function(x=np.ones(3))
+    assert "1 kernel\n  value for (x: float64(n,)): 1 step, moves " in str(function)
+    assert "\n" not in repr(function)
+
+
+@pytest.mark.parametrize("topic", ["loops", "", "变量"])
 def test_other_topics_are_refused(topic: Any) -> None:
-    with pytest.raises(ValueError, match="the topics are passes, schedule"):
+    with pytest.raises(ValueError, match="the topics are stations, passes, schedule, cost, cache"):
         sg.compile(sg.placeholder("x") + 1).explain(topic)
 
 

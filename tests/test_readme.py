@@ -86,7 +86,8 @@ def test_the_two_commands_are_those_of_ci() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/pictures.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md", "docs/pictures.md"],
 )
 def test_links_lead_to_files(page: str) -> None:
     path = ROOT / page

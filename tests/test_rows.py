@@ -125,9 +125,11 @@ OTHERS: dict[str, list[Meaning]] = {
         for d in DTYPES
     ],
     "stop_gradient": [Meaning(lambda x: x)],
+    "named": [Meaning(lambda x: x, {"label": "h"})],
     "contiguous": [Meaning(lambda x: x)],
 }
-"""`where` and `fma`, which have three operands, have tests of their own below."""
+"""`where` and `fma`, which have three operands, have tests of their own below; `printed` and `stopped_at`, which show
+their values, in test_debug.py."""
 
 MEANINGS: dict[str, Callable[..., Any]] = {name: ufunc for name, ufunc in UFUNCS.items() if ufunc.nin == 1}
 MEANINGS |= {f"{row} {k}": meaning.function for row, found in OTHERS.items() for k, meaning in enumerate(found)}
@@ -426,7 +428,7 @@ def test_layouts(dtype: str) -> None:
 
 def test_no_row_is_left_out() -> None:
     covered = {*UFUNCS, *OTHERS, *(case.row for case in CASES), *REDUCTIONS}
-    covered |= {"where", "fma", "matmul", "placeholder", "constant"}
+    covered |= {"where", "fma", "matmul", "placeholder", "constant", "printed", "stopped_at"}
     covered |= {name for name, op in REGISTRY.items() if op.kind in ("control", "part")} | {"bound"}  # test_control.py
     assert covered == set(REGISTRY)
 

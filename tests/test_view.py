@@ -161,7 +161,7 @@ def test_equal_formulas_carry_the_scopes_of_all_places() -> None:
         one = np.sinh(x)
     with sg.scope("b"):
         other = np.sinh(x)
-    assert one is other and one.scopes == ("a", "b")
+    assert one is other and one.scopes == ("b", "a")  # what is worked on is the last
 
 
 def test_gradients_and_rewritten_nodes_keep_their_scope() -> None:

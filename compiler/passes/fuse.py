@@ -25,7 +25,7 @@ def fuse_multiply_add(graph: Graph, record: Callable[[Rewrite], None]) -> list[E
             derived.follow(node.marks)
             fused = None
             if (node.op is ew.add or node.op is ew.sub) and node.type.dtype is not None and node.type.dtype.kind == "f":
-                fused = _fuse(node, uses, made)
+                fused = _fuse(node, uses, made, derived)
             if fused is None:
                 made[node] = with_args(node, tuple([made[a] for a in node.args]))
             else:
@@ -38,13 +38,15 @@ def _is_product(x: Expr, node: Expr, uses: dict[Expr, int]) -> bool:
     return x.op is ew.mul and uses[x] == 1 and x.type.dtype == node.type.dtype and x.type.shape == node.type.shape
 
 
-def _fuse(node: Expr, uses: dict[Expr, int], made: dict[Expr, Expr]) -> Expr | None:
+def _fuse(node: Expr, uses: dict[Expr, int], made: dict[Expr, Expr], derived: origin.derived_from) -> Expr | None:
     left, right = node.args
-    if _is_product(left, node, uses):
-        x, y = (made[a] for a in left.args)
-        rest = made[right]
-        return as_expr(ew.fma(x, y, -rest if node.op is ew.sub else rest))
-    if _is_product(right, node, uses):
-        x, y = (made[a] for a in right.args)
-        return as_expr(ew.fma(-x if node.op is ew.sub else x, y, made[left]))
+    for product, other in ((left, right), (right, left)):
+        if not _is_product(product, node, uses):
+            continue
+        derived.follow(origin.fused(node.marks, product.marks))
+        x, y = (made[a] for a in product.args)
+        rest = made[other]
+        if node.op is ew.sub:
+            x, rest = (x, -rest) if product is left else (-x, rest)
+        return as_expr(ew.fma(x, y, rest))
     return None

@@ -23,9 +23,24 @@ class Rewrite(NamedTuple):
     before: Expr
     after: Expr
 
+    @property
+    def law(self) -> str:
+        """The rule without its condition."""
+        return self.rule.split("   (")[0]
+
+    @property
+    def condition(self) -> str:
+        """Where the rule holds, "" for everywhere."""
+        return self.rule.partition("   (")[2].removesuffix(")")
+
+    @property
+    def change(self) -> str:
+        """What became what, and where that was written."""
+        where = f"   {origin.described(self.after.origins)}" if self.after.marks else ""
+        return f"{format_expr(self.before, 80)}  ->  {format_expr(self.after, 80)}{where}"
+
     def __str__(self) -> str:
-        where = f"   ({self.before.origin})" if self.before.origin else ""
-        return f"{self.rule}: {format_expr(self.before, 80)}  ->  {format_expr(self.after, 80)}{where}"
+        return f"{self.rule}: {self.change}"
 
 
 def like(x: Expr, node: Expr) -> Expr | None:

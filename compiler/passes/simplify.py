@@ -188,8 +188,8 @@ def not_not(node: Expr) -> Expr | None:
     return a.args[0] if a.op is node.op and a.args[0].type.dtype == np.bool_ else None
 
 
-def no_stop(node: Expr) -> Expr | None:
-    """stop_gradient(x) -> x"""
+def no_mark(node: Expr) -> Expr | None:
+    """stop_gradient(x), named(x), printed(x) -> x"""
     return node.args[0]
 
 
@@ -291,7 +291,10 @@ RULES: dict[str, Sequence[Rule]] = {
     "fabs": (idempotent, abs_neg),
     "where": (where_same, where_constant),
     "logical_not": (not_not,),
-    "stop_gradient": (no_stop,),
+    "stop_gradient": (no_mark,),
+    "named": (no_mark,),
+    "printed": (no_mark,),
+    "stopped_at": (no_mark,),
     "transpose": (number_reshape, transpose_transpose),
     "reshape": (number_reshape, reshape_reshape),
     "expand_dims": (number_reshape,),
