@@ -14,6 +14,7 @@ from symgraph.errors import ArgumentError, CheckError
 from symgraph.expr import Expr, as_expr
 from symgraph.grad import pullback
 from symgraph.ops import array as ar, reduction as rd
+from symgraph.state import plain_name
 
 if TYPE_CHECKING:
     from compiler.function import Function
@@ -104,7 +105,7 @@ def _along_directions(
         differences = _differences(scalar, values, place, given, direction)
         size = max(abs(exact), float(np.linalg.norm(gradient)), 1.0)
         error = abs(exact - differences) / size
-        found.append(Slope(order, target.name or "", exact, differences, error if np.isfinite(error) else np.inf))
+        found.append(Slope(order, plain_name(target), exact, differences, error if np.isfinite(error) else np.inf))
     return found
 
 

@@ -19,6 +19,7 @@ from symgraph.observe import open_debugger
 from symgraph.ops import array as ar
 from symgraph.ops.observe import named
 from symgraph.origin import described
+from symgraph.state import plain_name
 from symgraph.types import TupleType
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Replay:
 
 def name_of(node: Expr) -> str | None:
     """What a placeholder or ``sg.named`` calls a node."""
-    return node.params["label"] if node.op is named else node.name
+    return node.params["label"] if node.op is named else plain_name(node) or None
 
 
 class _FaultError(Exception):
@@ -191,7 +192,7 @@ def debug(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     if found:
         _compare(function, kernels, values, found, chosen["tolerance"])
     if chosen["pdb"] and found.stopped is not None:
-        _open(found.stopped, dict(zip(function.signature.names, values, strict=True)))
+        _open(found.stopped, dict(zip(map(plain_name, function.inputs), values, strict=True)))
     return found
 
 

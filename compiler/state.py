@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from compiler.dispatch import VALUE
 from compiler.function import Function
 from symgraph import control as cl
 from symgraph.errors import ArgumentError
@@ -17,6 +19,14 @@ from symgraph.state import MARK, Parameter, parameter_of
 from symgraph.tree import LEAF, flatten, unflatten
 
 STEPS = placeholder("steps", (), np.int64)
+
+_LOOKS = {
+    "debug": ("what", "tolerance", "pdb"),
+    "check_grad": ("order", "tolerance", "seed"),
+    "bisect": ("what", "tolerance"),
+    "profile": ("what", "repeat"),
+}
+"""The methods of a function that look at a call, and their options."""
 
 
 def parameters_in(outputs: Any, updates: Mapping[Any, Any] | None) -> list[Parameter]:
@@ -149,6 +159,27 @@ class Stateful:
 
     # looking inside
 
+    def tap(self, *names: str) -> Stateful:
+        """A function of the same arguments that gives what ``sg.named`` named in the formula; it updates nothing.
+
+        Raises:
+            KeyError: nothing in the formula has that name.
+        """
+        found = self._whole.tap(*names)
+        values = unflatten(found.structure, iter(found.outputs))
+        tapped = Stateful(values, self.inputs, None, None, self.parameters, **self._options)
+        tapped.positional = self.positional
+        return tapped
+
+    def _looked_at(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
+        """A method of :class:`compiler.Function` that looks at a call: the parameters have their values, and keep them.
+        Of values, those of a step are looked at; of gradients, those of the outputs."""
+        names = {n.name for n in self.inputs}
+        chosen = {name: kwargs.pop(name) for name in _LOOKS[method] if name in kwargs and name not in names}
+        values_alone = method != "check_grad" and chosen.get("what", VALUE) == VALUE
+        function = self._whole if values_alone else self.function
+        return getattr(function, method)(*self._arguments(args, kwargs), **chosen)
+
     def functions(self) -> Iterator[Function]:
         """The functions behind it: of the outputs, of a step, and of several steps."""
         yield from dict.fromkeys(f for f in (self.function, self._whole, self._many) if f is not None)
@@ -156,7 +187,12 @@ class Stateful:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or "function" not in self.__dict__:
             raise AttributeError(name)
+        if name in _LOOKS:
+            return partial(self._looked_at, name)
         return getattr(self._whole, name)
+
+    def __str__(self) -> str:
+        return str(self._whole)
 
     def __repr__(self) -> str:
         changed = f", updates {', '.join(p.name for p in self.updates)}" if self.updates else ""

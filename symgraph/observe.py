@@ -11,7 +11,8 @@ import numpy as np
 
 from symgraph import origin
 from symgraph.eager import Variable, as_variable
-from symgraph.expr import Expr, format_expr, toposort
+from symgraph.errors import SymbolError, located
+from symgraph.expr import Expr, bodies_of, format_expr, toposort
 from symgraph.ops import observe as rows
 from symgraph.origin import Origin, described
 from symgraph.value import Value
@@ -109,8 +110,30 @@ def show(name: str, value: Any, places: Sequence[Origin]) -> None:
 
 
 def observed(outputs: Sequence[Expr]) -> list[Expr]:
-    """The nodes whose values are to be shown, in the order of the formula."""
-    return [node for node in toposort(outputs) if node.op in rows.OBSERVED]
+    """The nodes whose values are to be shown, in the order of the formula.
+
+    Raises:
+        SymbolError: one of them is inside a loop, whose rounds hand out nothing but what they return.
+    """
+    order = toposort(outputs)
+    for node in order:
+        _refuse_inside(node)
+    return [node for node in order if node.op in rows.OBSERVED]
+
+
+def _refuse_inside(node: Expr) -> None:
+    for body in bodies_of(node):
+        for inner in toposort(body.outputs):
+            if inner.op in rows.OBSERVED:
+                what = "print" if inner.op is rows.printed else "breakpoint"
+                raise located(
+                    SymbolError(
+                        f"sg.{what} is inside a loop, which shows nothing: return the value from the round, and show "
+                        f"what the loop gives; or see debug(...) of the compiled function"
+                    ),
+                    inner.origins,
+                )
+            _refuse_inside(inner)
 
 
 def show_observed(nodes: Sequence[Expr], values: Sequence[Any]) -> None:

@@ -142,6 +142,11 @@ def parameter_of(symbol: Expr) -> Parameter | None:
     return _by_symbol.get(symbol.name or "")
 
 
+def plain_name(symbol: Expr) -> str:
+    """What users call a placeholder: the name of a parameter, without what tells it apart; "" for other nodes."""
+    return (symbol.name or "").partition(MARK)[0]
+
+
 def _data(name: str, value: Any) -> Any:
     array = np.array(value)
     if array.dtype.kind not in "biuf":

@@ -20,6 +20,7 @@ from symgraph.errors import (
     DTypeError,
     GradientError,
     InputError,
+    LoopError,
     NumericError,
     OutOfBoundsError,
     ShapeError,
@@ -292,4 +293,50 @@ DECLARED = [
           "k = sg.placeholder('k', shape=(), dtype='int8')  # here\nsg.compile(k + 1)(k=300)", InputError),
 ]  # fmt: skip
 
-FAULTS = [*SHAPES, *TYPES, *INDICES, *NUMBERS, *QUESTIONS, *CALLS, *DECLARED]
+X = "x, k = sg.placeholder('x'), sg.placeholder('k')\n"
+CONTROL = [
+    Fault("an endless loop",
+          X + "y = sg.while_loop(lambda s: s > 0, lambda s: s * 2, x, max_iterations=9)  # here\n"
+          "sg.compile(y + 1)(x=1.0)", LoopError),
+    Fault("branches of two structures", X + "y = sg.cond(k > 0, lambda: (x, x), lambda: x)  # here", ArgumentError),
+    Fault("branches of two shapes",
+          X + "a, b = sg.placeholder('a', (3,), float), sg.placeholder('b', (4,), float)\n"
+          "y = sg.cond(k > 0, lambda: a, lambda: b)  # here", ShapeError),
+    Fault("branches of two shapes at the call",
+          X + "y = sg.cond(k > 0, lambda: x * 2, lambda: x[0])  # here\nsg.compile(y)(x=np.ones((3, 3)), k=1)",
+          ShapeError),
+    Fault("a choice by a float", X + "y = sg.switch(x, [lambda: k, lambda: -k])  # here\nsg.compile(y)(x=1.0, k=1.0)",
+          DTypeError),
+    Fault("a state that shrinks",
+          X + "a = sg.placeholder('a', (3,), float)\ny = sg.fori_loop(0, 2, lambda i, s: s[1:], a)  # here",
+          ShapeError),
+    Fault("a state that grows at the call",
+          X + "y = sg.fori_loop(0, 2, lambda i, s: s * k, x)  # here\nsg.compile(y)(x=np.ones(1), k=np.ones(4))",
+          ShapeError),
+    Fault("a state that loses a part", X + "y = sg.fori_loop(0, 2, lambda i, s: (s[0],), (x, x))  # here",
+          ArgumentError),
+    Fault("operands in a body",
+          X + "def body(i, s):\n    h = x * i + k  # here\n    return s + np.sum(h)\n"
+          "sg.compile(sg.fori_loop(0, 2, body, 0.0))(x=np.ones(3), k=np.ones(4))", ShapeError),
+    Fault("an index in a body",
+          X + "def body(i, s):\n    h = s * 2\n    return h + x[i]  # here\n"
+          "sg.compile(sg.fori_loop(0, k, body, 0.0))(x=np.ones(3), k=4)", OutOfBoundsError),
+    Fault("an index in a branch",
+          X + "def far():\n    return x[k] + 1  # here\n"
+          "sg.compile(sg.cond(k > 1, far, lambda: x[0]))(x=np.ones(3), k=7)", OutOfBoundsError),
+    Fault("if in a body",
+          X + "def body(i, s):\n    if s > 0:  # here\n        return s + 1\n    return s\n"
+          "sg.fori_loop(0, 3, body, x)", SymbolError),
+    Fault("rounds by a symbol", X + "for _ in range(k):  # here\n    x = x * 2", SymbolError),
+    Fault("a print in a body",
+          X + "def body(i, s):\n    return sg.print(s * 2)  # here\nsg.compile(sg.fori_loop(0, 3, body, x))",
+          SymbolError),
+    Fault("a logarithm in a body",
+          X + "def body(i, s):\n    h = s - 1\n    return np.log(h)  # here\n"
+          "sg.compile(sg.fori_loop(0, 2, body, x))(x=1.0)", NumericError, numbers=True),
+    Fault("a quotient in a branch",
+          X + "def far():\n    return 1 / x  # here\nsg.compile(sg.cond(k > 0, far, lambda: x))(x=0.0, k=1)",
+          NumericError, numbers=True),
+]  # fmt: skip
+
+FAULTS = [*SHAPES, *TYPES, *INDICES, *NUMBERS, *QUESTIONS, *CALLS, *DECLARED, *CONTROL]

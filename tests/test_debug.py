@@ -17,7 +17,7 @@ import symgraph as sg
 from compiler import dispatch
 from compiler.passes.simplify import RULES
 from symgraph.config import checking
-from symgraph.errors import ArgumentError, CheckError, GradientError, NumericError, ShapeError
+from symgraph.errors import ArgumentError, CheckError, GradientError, NumericError, ShapeError, SymbolError
 from symgraph.ops import elementwise as ew
 
 THIS = Path(__file__).name
@@ -384,3 +384,85 @@ def test_gradients_are_bisected(wrong_rule: None) -> None:
     f = sg.compile(np.cos(x))  # whose gradient holds a sine
     assert f.bisect(x=1.0) is None
     assert f.bisect(x=1.0, what="grad") is not None
+
+
+# -- loops, branches and parameters ------------------------------------------------------------------------------------
+
+
+def test_a_replay_goes_through_the_rounds_of_a_loop() -> None:
+    def body(i: Any, s: Any) -> Any:
+        h = sg.named(s * x[i], "inner")
+        return np.log(h)
+
+    f = sg.compile(sg.fori_loop(0, w, body, 3.0))
+    replay = f.debug(x=ONE_TWO, w=2)
+    assert replay and replay["inner"] == pytest.approx(2 * np.log(3))  # that of the last round
+    assert sum(record.node.op is ew.log for record in replay) == 1
+    assert "values" in str(replay)
+    replay = f.debug(x=np.array([1.0, 0.0, 5.0]), w=3)
+    assert replay.stopped is not None and replay.stopped.node.op is ew.log and replay["inner"] == 0.0
+    assert replay.stopped.where == f"{THIS}:{body.__code__.co_firstlineno + 2}"
+
+
+def test_a_replay_runs_the_branch_taken() -> None:
+    f = sg.compile(sg.cond(w > 0, lambda: np.log(x), lambda: x * 2))
+    assert f.debug(x=0.0, w=0) and not f.debug(x=0.0, w=1)
+    with sg.using_config("check_nan", True):
+        assert f(x=0.0, w=0) == 0.0
+        with pytest.raises(NumericError, match="log gave inf"):
+            f(x=0.0, w=1)
+
+
+def test_a_loop_whose_kernel_is_wrong_is_told_of(wrong_rule: None) -> None:
+    replay = sg.compile(sg.fori_loop(0, w, lambda i, s: np.sin(s) + x, 0.5)).debug(x=1.0, w=3)
+    assert replay.stopped is not None and (replay.stopped.fault or "").startswith("the kernel gives ")
+    assert replay.stopped.where.startswith(THIS)
+
+
+def test_gradients_of_loops_are_checked_and_loops_are_measured() -> None:
+    f = sg.compile(sg.fori_loop(0, w, lambda i, s: np.sin(s * x), 0.5), wrt=[x])
+    assert [slope.name for slope in f.check_grad(x=1.1, w=4)] == ["x", "x"]
+    assert f.bisect(x=1.1, w=4, tolerance=1e-12) is None
+    measured = f.profile(x=1.1, w=4, repeat=3, what="value_and_grad")
+    assert sum(title.startswith("loop") for title in measured.titles) == 2
+    fixed = sg.compile([sg.fori_loop(0, 1000, lambda i, s: np.sin(s * x), 0.5), sg.cond(w > 0, lambda: x, lambda: -x)])
+    titles = " ".join(fixed.profile(x=1.1, w=4, repeat=3).titles)
+    assert "loop of 1000 rounds" in titles and "one of 2 branches" in titles
+    assert "one of 2 branches" in fixed.explain("cost") and "measured" in fixed.explain("cost")
+
+
+@pytest.mark.parametrize("show", [sg.print, sg.breakpoint])
+def test_what_is_shown_inside_a_loop_is_refused(show: Callable[..., Any]) -> None:
+    inner = sg.fori_loop(0, 3, lambda i, s: show(s + 1), x)
+    outer = sg.fori_loop(0, 3, lambda i, s: sg.fori_loop(0, 3, lambda k, t: show(t + k), s), x)
+    for y in (inner, outer):
+        with pytest.raises(SymbolError, match=rf"sg\.{show.__name__} is inside a loop.*\n  at .*{THIS}"):
+            sg.compile(y)
+
+
+def test_functions_with_parameters_are_looked_at_with_their_values() -> None:
+    p = sg.parameter("p", ONE_TWO)
+    y = np.sum(sg.named(p * x, "product") ** 2)
+    step = sg.compile(y, updates={p: p - 0.1 * p * x})
+    given = {"x": np.array([3.0, 4.0])}
+    assert step.tap("product")(**given).tolist() == [3, 8]
+    for what in ("value", "grad", "value_and_grad"):
+        replay = step.debug(**given, what=what)
+        assert replay and replay["p"].tolist() == [1, 2] and replay["product"].tolist() == [3, 8]
+    assert {slope.name for slope in step.check_grad(**given)} == {"p", "x"}
+    assert step.bisect(**given, tolerance=1e-12) is None
+    assert len(step.profile(**given, repeat=2).seconds) == 1
+    assert "measured" in step.explain("cost") and str(step).startswith("compiled function (x")
+    assert p.value.tolist() == [1, 2]  # nothing was updated
+    with pytest.raises(KeyError, match="there are: product"):
+        step.tap("q")
+    with pytest.raises(ArgumentError, match="no placeholder 'wat'"):
+        step.debug(**given, wat="grad")
+    p.value = np.array([1.0, 0.0])
+    with sg.using_config("check_nan", True), pytest.raises(NumericError, match=THIS):
+        sg.compile(np.log(p) * x)(**given)
+
+
+def test_a_placeholder_of_a_function_with_parameters_goes_before_an_option() -> None:
+    what, p = sg.placeholder("what"), sg.parameter("p", 2.0)
+    assert sg.compile(p * what).debug(what=3.0)["what"] == 3.0
