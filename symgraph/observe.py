@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from symgraph import origin
+from symgraph.contexts import branches_of
 from symgraph.eager import Variable, as_variable
 from symgraph.errors import SymbolError, located
 from symgraph.expr import Expr, bodies_of, format_expr, toposort
@@ -54,6 +55,7 @@ def print(x: T, label: str | None = None) -> T:  # noqa: A001  (the language's n
     compiled function that computes it, in the order of the formula.
 
     In a formula the result must be used, as in ``h = sg.print(h, "h")``: what nothing depends on is not computed.
+    Loops and branches show nothing of what is inside them: to compile such a formula is refused.
     Functions made by ``njit`` print nothing.
 
     Args:
@@ -113,27 +115,30 @@ def observed(outputs: Sequence[Expr]) -> list[Expr]:
     """The nodes whose values are to be shown, in the order of the formula.
 
     Raises:
-        SymbolError: one of them is inside a loop, whose rounds hand out nothing but what they return.
+        SymbolError: one of them is inside a loop or a branch, which hand out nothing but what they return.
     """
     order = toposort(outputs)
+    found = [node for node in order if node.op in rows.OBSERVED]
+    branches = branches_of(order, outputs, elementwise=False) if found else {}
+    inside = [node for node in found if branches.get(node) is not None]
+    for hidden in (*inside, *_inside_loops(order)):
+        what = "print" if hidden.op is rows.printed else "breakpoint"
+        raise located(
+            SymbolError(
+                f"sg.{what} is inside a loop or a branch, where nothing is shown: return the value, and show what the "
+                f"loop or the choice gives; or see debug(...) of the compiled function"
+            ),
+            hidden.origins,
+        )
+    return found
+
+
+def _inside_loops(order: Sequence[Expr]) -> Iterator[Expr]:
     for node in order:
-        _refuse_inside(node)
-    return [node for node in order if node.op in rows.OBSERVED]
-
-
-def _refuse_inside(node: Expr) -> None:
-    for body in bodies_of(node):
-        for inner in toposort(body.outputs):
-            if inner.op in rows.OBSERVED:
-                what = "print" if inner.op is rows.printed else "breakpoint"
-                raise located(
-                    SymbolError(
-                        f"sg.{what} is inside a loop, which shows nothing: return the value from the round, and show "
-                        f"what the loop gives; or see debug(...) of the compiled function"
-                    ),
-                    inner.origins,
-                )
-            _refuse_inside(inner)
+        for body in bodies_of(node):
+            inner = toposort(body.outputs)
+            yield from (n for n in inner if n.op in rows.OBSERVED)
+            yield from _inside_loops(inner)
 
 
 def show_observed(nodes: Sequence[Expr], values: Sequence[Any]) -> None:

@@ -331,6 +331,9 @@ CONTROL = [
     Fault("a print in a body",
           X + "def body(i, s):\n    return sg.print(s * 2)  # here\nsg.compile(sg.fori_loop(0, 3, body, x))",
           SymbolError),
+    Fault("a print in a branch",
+          X + "def far():\n    return sg.print(x + 1)  # here\nsg.compile(sg.cond(k, far, lambda: x))",
+          SymbolError),
     Fault("a logarithm in a body",
           X + "def body(i, s):\n    h = s - 1\n    return np.log(h)  # here\n"
           "sg.compile(sg.fori_loop(0, 2, body, x))(x=1.0)", NumericError, numbers=True),

@@ -432,12 +432,14 @@ def test_gradients_of_loops_are_checked_and_loops_are_measured() -> None:
 
 
 @pytest.mark.parametrize("show", [sg.print, sg.breakpoint])
-def test_what_is_shown_inside_a_loop_is_refused(show: Callable[..., Any]) -> None:
+def test_what_is_shown_inside_a_loop_or_a_branch_is_refused(show: Callable[..., Any]) -> None:
     inner = sg.fori_loop(0, 3, lambda i, s: show(s + 1), x)
     outer = sg.fori_loop(0, 3, lambda i, s: sg.fori_loop(0, 3, lambda k, t: show(t + k), s), x)
-    for y in (inner, outer):
-        with pytest.raises(SymbolError, match=rf"sg\.{show.__name__} is inside a loop.*\n  at .*{THIS}"):
+    branch = sg.cond(w > 0, lambda: show(x[5]), lambda: x[0])
+    for y in (inner, outer, branch):
+        with pytest.raises(SymbolError, match=rf"sg\.{show.__name__} is inside a loop or a branch.*\n  at .*{THIS}"):
             sg.compile(y)
+    sg.compile(show(sg.cond(w > 0, lambda: x * 2, lambda: x)) + 1)
 
 
 def test_functions_with_parameters_are_looked_at_with_their_values() -> None:
