@@ -155,8 +155,8 @@ def lay_out(graph: Graph) -> list[Expr]:
 
 
 def in_memory(base: Expr) -> bool:
-    """Whether what is no view lies in memory: numbers and sizes are passed by value."""
-    return base.op.kind != "view" and not (base.op.kind == "source" and shape_of(base) == ())
+    """Whether what is no view lies in memory: numbers and sizes are passed by value, and an iota is where loops are."""
+    return base.op.kind != "view" and base.op is not ar.iota and not (base.op.kind == "source" and shape_of(base) == ())
 
 
 def stored(node: Expr) -> Expr:

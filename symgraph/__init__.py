@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from symgraph import random as random
 from symgraph.config import config as config, no_grad as no_grad, using_config as using_config
 from symgraph.dot import get_dot_graph as get_dot_graph, plot_dot_graph as plot_dot_graph
 from symgraph.eager import (
@@ -205,6 +206,7 @@ from symgraph.ops.elementwise import (
     tanh as tanh,
     trunc as trunc,
 )
+from symgraph.ops.random import ndtri as ndtri
 from symgraph.trace import spec as spec, symbolic as symbolic, trace as trace
 
 if TYPE_CHECKING:

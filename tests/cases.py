@@ -100,6 +100,7 @@ CASES: list[Case] = [
         Case("expand_dims", (a,), {"axis": s}, lambda x, s=s: np.expand_dims(x, s))
         for a, s in ((A, (0,)), (B, (-1, 1)), (V, (0, 2)))
     ),
+    *(Case("iota", (a,), {}, lambda x: np.arange(x.size).reshape(x.shape)) for a in (A, B, V, E, ONE)),
     *(Case("squeeze", (a,), {"axis": s}, lambda x, s=s: np.squeeze(x, s)) for a, s in ((ONE, (0,)), (ONE, (-2,)))),
     *(
         Case("flip", (a,), {"axis": s}, lambda x, s=s: np.flip(x, s))

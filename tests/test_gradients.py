@@ -260,6 +260,7 @@ FLAT = {
     "size": {"axis": None},
     "placeholder": None,
     "constant": None,
+    **dict.fromkeys(("threefry", "swap_or_not", "unit"), None),
     **{row: {"axis": (0,), "keepdims": False} for row in ("any", "all", "argmax", "argmin")},
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift"), None),
 }

@@ -816,6 +816,22 @@ def _expand_size(x: Any, axis: int | None) -> Any:
     return lift(length) if isinstance(length, int) else None
 
 
+iota: Op = register(
+    Op(
+        name="iota",
+        kind="source",
+        impl=lambda x: np.arange(np.size(x)).reshape(np.shape(x)),
+        grad=NONE,
+        infer=lambda types, params: ArrayType(np.dtype(np.int64), types[0].shape),
+        lower="iota",
+        onnx="",
+        domain=ANY,
+        shape_only=(0,),
+    )
+)
+"""The number of each element of x, in C order: where the loops are, so nothing is stored."""
+
+
 def as_size(value: Any) -> Size:
     """A size given as an int, or as an expression over sizes of symbols.
 
