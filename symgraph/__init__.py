@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from symgraph import random as random
+from symgraph import optim as optim, random as random, tree as tree
 from symgraph.config import config as config, no_grad as no_grad, using_config as using_config
 from symgraph.dot import get_dot_graph as get_dot_graph, plot_dot_graph as plot_dot_graph
 from symgraph.eager import (
