@@ -1,7 +1,8 @@
 """Where values live: views as index arithmetic, and the copies needed where an index map is not enough.
 
 `locate` follows views down to what is computed or given; `lay_out` inserts a copy where memory order matters:
-under a reshape that merges axes, under a matrix product, at an output that is a view.
+under a reshape that merges axes, under a matrix product, at an output that is a view; and writes filters as the sums
+of products that they are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
 from symgraph.expr import Expr, as_expr
-from symgraph.ops import array as ar, elementwise as ew, reduction as rd
+from symgraph.ops import array as ar, elementwise as ew, reduction as rd, windows as wn
 from symgraph.types import Opaque, Shape
 
 Index = tuple[Address, ...]
@@ -79,9 +80,17 @@ def linear(shape: Shape, index: Index) -> Address:
 
 def mapped(maps: ar.IndexMap, index: Index) -> Index:
     """The index of the argument of a view, from the index of the view."""
-    return tuple(
-        ZERO._replace(constant=m.offset) if m.axis is None else affine(index[m.axis], m.step, m.offset) for m in maps
-    )
+    return tuple([_read_at(m, index) for m in maps])
+
+
+def _read_at(m: ar.AxisMap, index: Index) -> Address:
+    if m.axis is None:
+        return Address(m.offset, ())
+    at = affine(index[m.axis], m.step, m.offset)
+    if m.also is None:
+        return at
+    axis, step = m.also
+    return total((at, affine(index[axis], step, 0)))
 
 
 def index_map(node: Expr) -> ar.IndexMap | None:
@@ -137,6 +146,9 @@ def lay_out(graph: Graph) -> list[Expr]:
             args = tuple([made[a] for a in node.args])
             if node.op is ar.matmul:
                 made[node] = _product(node, args)
+                continue
+            if node.op is wn.correlate:
+                (made[node],) = lay_out(Graph((as_expr(node.op.lower(*args, **node.params)),)))
                 continue
             if node.op is ar.take:
                 args = (stored(args[0]), *args[1:])

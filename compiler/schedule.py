@@ -44,6 +44,10 @@ CHEAP, CHEAP_ELSEWHERE = 8, 24
 a tile's buffer, and elsewhere, all uses together, where it would go to memory and back."""
 
 
+OVERLAPPING = CHEAP_ELSEWHERE + 1
+"""As how many uses it counts to be read in windows, or beside what is: each element is wanted again and again."""
+
+
 @dataclass(eq=False)
 class Task:
     """One node's work in one nest (a concatenation has a task per piece)."""
@@ -77,6 +81,11 @@ def in_registers(place: Place, task: Task) -> bool:
     loops, index = loops_of(shape_of(place.base))
     same = place.element is index or place.element == index
     return same and not task.order and (loops is task.loops or loops == task.loops)
+
+
+def _slides(place: Place) -> bool:
+    """Whether an axis is read along two loops at once."""
+    return place.element is not None and any(len(address.terms) > 1 for address in place.element)
 
 
 class Scheduler:
@@ -166,9 +175,10 @@ class Scheduler:
         for task in made:
             task.places = [locate(a, index) for a, index in task.accesses]
             task.direct = [in_registers(place, task) for place in task.places]
+            uses = OVERLAPPING if any(_slides(place) for place in task.places) else 1
             for place, direct in zip(task.places, task.direct, strict=True):
                 if not direct and place.element is not None and computed(place.base):
-                    self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + 1
+                    self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + uses
         self.by_node[node] = made
         self.tasks.extend(made)
 

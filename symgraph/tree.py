@@ -25,27 +25,24 @@ class Leaf:
 LEAF = Leaf()
 
 
-def static(default: Any = dataclasses.MISSING) -> Any:
-    """A field of a dataclass that holds a setting, and not values: it belongs to the structure.
-
-    >>> import dataclasses
-    >>> @dataclasses.dataclass
-    ... class Scaled:
-    ...     factor: object
-    ...     power: int = static(2)
-    >>> flatten(Scaled(3.0))[0]
-    [3.0]
-    """
-    return dataclasses.field(default=default, metadata={"static": True})
+STATIC = {"static": True}
+"""The metadata of a dataclass's field that holds a setting, and not values: it belongs to the structure."""
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
     """The values in order, and the structure they stood in; None holds no value.
 
-    Dicts are in the order of their keys' insertion, dataclasses in that of their fields, less the static ones.
+    Dicts are in the order of their keys' insertion, dataclasses in that of their fields, without those whose metadata
+    is STATIC.
 
     >>> flatten({"loss": 1, "parts": (2, 3)})
     ([1, 2, 3], {'loss': *, 'parts': (*, *)})
+    >>> @dataclasses.dataclass
+    ... class Scaled:
+    ...     factor: object
+    ...     power: int = dataclasses.field(default=2, metadata=STATIC)
+    >>> flatten(Scaled(3.0))
+    ([3.0], Scaled(factor=*, power=2))
     """
     if tree is None:
         return [], None

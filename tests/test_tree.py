@@ -18,7 +18,7 @@ from symgraph.errors import GradientError, ShapeError
 class Scaled:
     factor: Any
     shift: Any = None
-    power: int = tree.static(2)
+    power: int = dataclasses.field(default=2, metadata=tree.STATIC)
 
     def __post_init__(self) -> None:
         assert isinstance(self.factor, np.ndarray)  # not a symbol, nor a mark of a place

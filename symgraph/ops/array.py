@@ -48,11 +48,13 @@ def normalize_axis(axis: int, ndim: int, what: str) -> int:
 
 
 class AxisMap(NamedTuple):
-    """Where a view reads one axis of its argument: ``offset + step * index[axis]`` (axis None: at `offset`)."""
+    """Where a view reads one axis of its argument: ``offset + step * index[axis]`` (axis None: at `offset`), and in
+    windows ``+ step * index[axis]`` for `also`, another pair of axis and step."""
 
     axis: int | None
     step: int
     offset: Size
+    also: tuple[int, int] | None = None
 
 
 IndexMap = tuple[AxisMap, ...]
