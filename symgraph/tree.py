@@ -30,10 +30,10 @@ STATIC = {"static": True}
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """The values in order, and the structure they stood in; None holds no value.
+    """The values in order, and the structure they stood in.
 
-    Dicts are in the order of their keys' insertion, dataclasses in that of their fields, without those whose metadata
-    is STATIC.
+    Dicts are in the order of their keys' insertion, dataclasses in that of their fields, without those that are None
+    or whose metadata is STATIC.
 
     >>> flatten({"loss": 1, "parts": (2, 3)})
     ([1, 2, 3], {'loss': *, 'parts': (*, *)})
@@ -44,8 +44,6 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
     >>> flatten(Scaled(3.0))
     ([3.0], Scaled(factor=*, power=2))
     """
-    if tree is None:
-        return [], None
     parts = _parts(tree)
     if parts is None:
         return [tree], LEAF
@@ -61,8 +59,6 @@ def unflatten(structure: Any, values: Any) -> Any:
     """
     if structure is LEAF:
         return next(values)
-    if structure is None:
-        return None
     parts = _parts(structure)
     assert parts is not None
     return _like(structure, {key: unflatten(part, values) for key, part in parts.items()})
@@ -75,7 +71,8 @@ def _parts(tree: Any) -> dict[Any, Any] | None:
     if isinstance(tree, list | tuple):
         return dict(enumerate(tree))
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        return {f.name: getattr(tree, f.name) for f in dataclasses.fields(tree) if "static" not in f.metadata}
+        values = {f.name: getattr(tree, f.name) for f in dataclasses.fields(tree) if "static" not in f.metadata}
+        return {name: value for name, value in values.items() if value is not None}
     return None
 
 
@@ -148,8 +145,6 @@ def placeholders(prefix: str, tree: Any) -> Any:
 
 def _paths(tree: Any) -> Iterator[tuple[Any, ...]]:
     """The keys that lead to each value."""
-    if tree is None:
-        return
     parts = _parts(tree)
     if parts is None:
         yield ()

@@ -250,6 +250,7 @@ def test_matrix_products(form: str) -> None:
 
 def test_no_row_is_left_out() -> None:
     tested = {op.name for op in SMOOTH} | {p.call.row for p in whole_arrays()} | {"sum", "prod", "max", "min", "matmul"}
+    tested |= {"correlate"}  # tests/test_nn.py
     assert tested == {op.name for op in REGISTRY.values() if op.grad != NONE}
 
 

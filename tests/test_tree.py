@@ -28,12 +28,12 @@ Pair = namedtuple("Pair", "left right")
 
 
 def test_dataclasses_are_taken_apart_and_put_together_without_their_init() -> None:
-    held = {"a": Scaled(np.ones(2)), "b": Pair(1.0, [None, Scaled(np.zeros(1), 3.0, 5)])}
+    held = {"a": Scaled(np.ones(2)), "b": Pair(1.0, [Scaled(np.zeros(1), 3.0, 5)])}
     values, structure = tree.flatten(held)
     assert [np.size(v) for v in values] == [2, 1, 1, 1] and len(tree.flatten(structure)[0]) == 4
     again = tree.unflatten(structure, iter("wxyz"))
     assert again["a"].factor == "w" and again["a"].shift is None and again["a"].power == 2
-    assert again["b"].left == "x" and again["b"].right[1].power == 5 and type(again["b"]) is Pair
+    assert again["b"].left == "x" and again["b"].right[0].power == 5 and type(again["b"]) is Pair
 
 
 def test_map_goes_over_trees_of_one_structure() -> None:
