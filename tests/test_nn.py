@@ -234,6 +234,15 @@ def test_batch_norm(shape: tuple[int, ...]) -> None:
     )
 
 
+def test_batch_norm_keeps_float32() -> None:
+    layer = nn.BatchNorm.init(3, dtype="float32")
+    x = sg.placeholder("x", shape=("n", 3), dtype="float32")
+    out, seen = sg.compile(layer.train(x, layer.statistics()))(x=data(5, 3).astype("float32"))
+    eager, kept = layer.train(data(5, 3).astype("float32"), layer.statistics())
+    assert {str(v.dtype) for v in (out, eager, *seen.values(), *kept.values())} == {"float32"}
+    np.testing.assert_allclose(out, eager, rtol=1e-5, atol=1e-6)
+
+
 def test_dropout_drops_in_training_alone() -> None:
     drop, x = nn.Dropout(0.25), data(50, 40)
     assert drop(x) is x
@@ -363,5 +372,10 @@ def test_errors_say_what_does_not_fit() -> None:
         nn.max_pool(x, 6)
     with pytest.raises(DTypeError, match="labels must be integers"):
         nn.cross_entropy(np.ones((2, 3)), np.ones(2))
+    norm = nn.BatchNorm.init(3)
+    with pytest.raises(ShapeError, match="more than one value per channel"):
+        norm.train(np.ones((1, 3)), norm.statistics())
+    with pytest.raises(SymbolError, match="declare the shape of x"):
+        norm(sg.placeholder("x"), norm.statistics())
     with pytest.raises(ValueError, match="do not make 3 heads"):
         nn.Attention.init(KEY, 4, heads=3)

@@ -241,5 +241,7 @@ def test_errors() -> None:
         opt.update(sg.placeholder("a"), sg.placeholder("g"), opt.init(np.zeros(1)))
     with pytest.raises(ValueError, match="needs a momentum"):
         optim.SGD(nesterov=True)
+    with pytest.raises(ValueError, match="history is at least 1"):
+        optim.LBFGS(history=0)
     with pytest.raises(ValueError, match="one value more"):
         optim.piecewise([1.0], [2])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from symgraph import functions as fn, random
+from symgraph.errors import ShapeError, SymbolError
 from symgraph.nn import functional as fl, initialisers as first
 from symgraph.nn.images import conv
 from symgraph.ops import array as ar, elementwise as ew
@@ -144,12 +145,19 @@ class BatchNorm:
         return {"mean": ar.full_like(self.scale, fill=0), "variance": ar.full_like(self.scale, fill=1)}
 
     def train(self, x: Any, statistics: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """x normalised by its own mean and variance, and the statistics moved towards those."""
-        axes = (0, *range(2, fn._ranked(x, "BatchNorm")))
+        """x normalised by its own mean and variance, and the statistics moved towards those.
+
+        Raises:
+            ShapeError: there is but one value per channel.
+            SymbolError: it is not known how many axes x has.
+        """
+        axes = (0, *range(2, self._rank(x)))
+        count = ar.size(x, axis=None) / ar.size(self.scale, axis=None)
+        if type(count) is float and count <= 1:
+            raise ShapeError("BatchNorm: training needs more than one value per channel")
         mean = fn.mean(x, axes)
         centred = x - self._spread(mean, x)
         variance = fn.mean(centred * centred, axes)
-        count = fn._count(x, axes)
         seen = {"mean": mean, "variance": variance * (count / (count - 1))}
         moved = {name: old + self.momentum * (ew.stop_gradient(seen[name]) - old) for name, old in statistics.items()}
         return self._scaled(centred, variance, x), moved
@@ -162,11 +170,19 @@ class BatchNorm:
         factor = self.scale / ew.sqrt(variance + self.eps)
         return centred * self._spread(factor, x) + self._spread(self.shift, x)
 
-    @staticmethod
-    def _spread(channel: Any, x: Any) -> Any:
+    def _spread(self, channel: Any, x: Any) -> Any:
         """A number per channel beside x."""
-        behind = fn._ranked(x, "BatchNorm") - 2
+        behind = self._rank(x) - 2
         return ar.expand_dims(channel, axis=tuple(range(1, behind + 1))) if behind else channel
+
+    @staticmethod
+    def _rank(x: Any) -> int:
+        found = ar.rank(x)
+        if found is None:
+            raise SymbolError(f"BatchNorm: declare the shape of {x!r}")
+        if found < 2:
+            raise ShapeError(f"BatchNorm: values are (batch, channels, ...), got {found} axes")
+        return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -26,6 +26,10 @@ class LBFGS(Optimiser):
     lr: Any = 1.0
     history: int = 10
 
+    def __post_init__(self) -> None:
+        if self.history < 1:
+            raise ValueError(f"LBFGS: history is at least 1, got {self.history}")
+
     def init(self, params: Any) -> Any:
         def several(p: Any) -> Any:
             return fn.stack([ar.full_like(p, fill=0)] * self.history)
