@@ -18,8 +18,8 @@ from compiler.passes.rewrite import with_args
 from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
-from symgraph.expr import Expr, as_expr
-from symgraph.ops import array as ar, elementwise as ew, reduction as rd, windows as wn
+from symgraph.expr import Expr, as_expr, toposort_within
+from symgraph.ops import array as ar, elementwise as ew, filters as ft, reduction as rd
 from symgraph.types import Opaque, Shape
 
 Index = tuple[Address, ...]
@@ -143,18 +143,7 @@ def lay_out(graph: Graph) -> list[Expr]:
     with origin.derived_from() as derived:
         for node in graph.order:
             derived.follow(node.marks)
-            args = tuple([made[a] for a in node.args])
-            if node.op is ar.matmul:
-                made[node] = _product(node, args)
-                continue
-            if node.op is wn.correlate:
-                (made[node],) = lay_out(Graph((as_expr(node.op.lower(*args, **node.params)),)))
-                continue
-            if node.op is ar.take:
-                args = (stored(args[0]), *args[1:])
-            elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
-                args = (stored(args[0]),)
-            made[node] = with_args(node, args)
+            made[node] = _laid(node, tuple([made[a] for a in node.args]))
         laid: list[Expr] = []
         for output in graph.outputs:
             derived.follow(output.marks)
@@ -164,6 +153,35 @@ def lay_out(graph: Graph) -> list[Expr]:
             laid.append(node if direct else as_expr(ar.contiguous(node)))
             results[laid[-1]] = None
     return laid
+
+
+def _laid(node: Expr, args: tuple[Expr, ...]) -> Expr:
+    """The node on arguments that are laid out."""
+    if node.op is ar.matmul:
+        return _product(node, args)
+    if node.op is ft.correlate:
+        return _filter(node, args)
+    if node.op is ar.take:
+        args = (stored(args[0]), *args[1:])
+    elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
+        args = (stored(args[0]),)
+    return with_args(node, args)
+
+
+def _filter(node: Expr, args: tuple[Expr, ...]) -> Expr:
+    """The sums of products that a filter is, laid out down to its arguments."""
+    formula = as_expr(node.op.lower(*args, **node.params))
+    made: dict[Expr, Expr] = {}
+    inner: dict[Expr, None] = {}
+    pending = [formula]
+    while pending:
+        part = pending.pop()
+        if part not in inner and part not in args:
+            inner[part] = None
+            pending.extend(part.args)
+    for part in toposort_within(formula, inner):
+        made[part] = _laid(part, tuple([made.get(a, a) for a in part.args]))
+    return made[formula]
 
 
 def in_memory(base: Expr) -> bool:

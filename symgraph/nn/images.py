@@ -8,7 +8,7 @@ from typing import Any
 
 from symgraph.dims import Size
 from symgraph.errors import ShapeError, SymbolError
-from symgraph.ops import array as ar, elementwise as ew, reduction as rd, windows as wn
+from symgraph.ops import array as ar, elementwise as ew, filters as ft, reduction as rd, windows as wn
 from symgraph.types import Opaque, Shape, format_shape
 
 Pairs = tuple[tuple[int, int], ...]
@@ -119,7 +119,7 @@ def conv(
     else:
         x = ar.reshape(x, shape=(size[0], groups, filters[1], *size[2:]))  # type: ignore[index]
         weight = ar.reshape(weight, shape=(groups, -1, *filters[1:]))
-    out = wn.correlate(x, weight, strides=strides, dilations=dilations)
+    out = ft.correlate(x, weight, strides=strides, dilations=dilations)
     places = ar.type_of(out).shape
     assert not isinstance(places, Opaque)
     out = ar.squeeze(out, axis=(1,)) if groups == 1 else ar.reshape(out, shape=(places[0], filters[0], *places[3:]))
