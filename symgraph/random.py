@@ -96,6 +96,10 @@ def bits(key: Any, shape: Any = (), *, like: Any = None) -> Any:
 
     Raises:
         DTypeError: the key is not uint64.
+
+    >>> import symgraph as sg
+    >>> sg.random.bits(sg.random.key(0), (2,))
+    array([11077253088097075545, 13897614985444391724], dtype=uint64)
     """
     return rows.threefry(key, _counter(key, shape, like))
 
@@ -170,7 +174,12 @@ def normal(
 
 
 def exponential(key: Any, shape: Any = (), scale: Any = 1.0, dtype: Any = "float64", *, like: Any = None) -> Any:
-    """Numbers of the exponential distribution with mean `scale`; arguments as in :func:`normal`."""
+    """Numbers of the exponential distribution with mean `scale`; arguments as in :func:`normal`.
+
+    >>> import symgraph as sg
+    >>> sg.random.exponential(sg.random.key(0), (2,), 10.0)
+    array([5.09994148, 2.8317064 ])
+    """
     p, kind = _inner(key, shape, like, dtype)
     return _moved(rows.exponential(p), scale, 0.0, kind)
 
@@ -178,7 +187,12 @@ def exponential(key: Any, shape: Any = (), scale: Any = 1.0, dtype: Any = "float
 def gumbel(
     key: Any, shape: Any = (), loc: Any = 0.0, scale: Any = 1.0, dtype: Any = "float64", *, like: Any = None
 ) -> Any:
-    """Numbers of the Gumbel distribution, that of the largest of many; arguments as in :func:`normal`."""
+    """Numbers of the Gumbel distribution, that of the largest of many; arguments as in :func:`normal`.
+
+    >>> import symgraph as sg
+    >>> sg.random.gumbel(sg.random.key(0), (2,))
+    array([0.67335603, 1.26170559])
+    """
     p, kind = _inner(key, shape, like, dtype)
     return _moved(rows.gumbel(p), scale, loc, kind)
 

@@ -19,7 +19,12 @@ def relu(x: Any) -> Any:
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
-    """x where it is positive, else slope * x."""
+    """x where it is positive, else slope * x.
+
+    >>> import numpy as np, symgraph as sg
+    >>> sg.nn.leaky_relu(np.array([-1.0, 2.0]))
+    array([-0.01,  2.  ])
+    """
     return ew.where(ew.less_equal(x, 0), slope * x, x)
 
 
@@ -28,6 +33,10 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear units"
     (ICLR 2016).
+
+    >>> import numpy as np, symgraph as sg
+    >>> sg.nn.elu(np.array([-1.0, 2.0])).round(3)
+    array([-0.632,  2.   ])
     """
     return ew.where(ew.less_equal(x, 0), alpha * ew.expm1(ew.minimum(x, 0.0)), x)
 
@@ -36,6 +45,10 @@ def gelu(x: Any) -> Any:
     """x times the normal distribution function of x.
 
     Source: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
+
+    >>> import numpy as np, symgraph as sg
+    >>> sg.nn.gelu(np.array([-1.0, 2.0])).round(3)
+    array([-0.159,  1.954])
     """
     return 0.5 * x * (1.0 + ew.erf(x * math.sqrt(0.5)))
 
@@ -44,5 +57,9 @@ def silu(x: Any) -> Any:
     """x * sigmoid(x).
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units" (2018).
+
+    >>> import numpy as np, symgraph as sg
+    >>> sg.nn.silu(np.array([-1.0, 2.0])).round(3)
+    array([-0.269,  1.762])
     """
     return x * ew.expit(x)

@@ -15,22 +15,38 @@ Initialiser = Callable[..., Any]
 
 
 def zeros(key: Any, shape: tuple[int, ...], dtype: Any = "float64") -> Any:
-    """Zeros, whatever the key."""
+    """Zeros, whatever the key.
+
+    >>> zeros(None, (2,))
+    array([0., 0.])
+    """
     return np.zeros(shape, dtype)
 
 
 def ones(key: Any, shape: tuple[int, ...], dtype: Any = "float64") -> Any:
-    """Ones, whatever the key."""
+    """Ones, whatever the key.
+
+    >>> ones(None, (2,))
+    array([1., 1.])
+    """
     return np.ones(shape, dtype)
 
 
 def normal(scale: float = 1e-2) -> Initialiser:
-    """Normal numbers with this standard deviation."""
+    """Normal numbers with this standard deviation.
+
+    >>> normal(0.1)(random.key(0), (2,)).round(3)
+    array([0.025, 0.069])
+    """
     return lambda key, shape, dtype="float64": random.normal(key, shape, 0.0, scale, dtype)
 
 
 def uniform(scale: float = 1e-2) -> Initialiser:
-    """Even numbers from [-scale, scale)."""
+    """Even numbers from [-scale, scale).
+
+    >>> uniform(0.1)(random.key(0), (2,)).round(3)
+    array([0.02 , 0.051])
+    """
     return lambda key, shape, dtype="float64": random.uniform(key, shape, -scale, scale, dtype)
 
 
@@ -77,6 +93,9 @@ def he(distribution: str = "normal") -> Initialiser:
     """Variance 2 / in, for layers that relu follows.
 
     Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers" (ICCV 2015).
+
+    >>> he()(random.key(0), (8, 1, 3, 3), "float32").dtype
+    dtype('float32')
     """
     return _scaled(2.0, lambda fan_in, fan_out: fan_in, _known(distribution))
 
@@ -85,6 +104,9 @@ def lecun(distribution: str = "normal") -> Initialiser:
     """Variance 1 / in.
 
     Source: LeCun, Bottou, Orr and Müller, "Efficient backprop" (1998).
+
+    >>> bool(abs(lecun("uniform")(random.key(0), (100, 10))).max() <= (3 / 100) ** 0.5)
+    True
     """
     return _scaled(1.0, lambda fan_in, fan_out: fan_in, _known(distribution))
 

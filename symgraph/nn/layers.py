@@ -99,7 +99,12 @@ class Conv2d:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LayerNorm:
-    """Normalisation over the last axes, as many as the parameters have; see :func:`symgraph.nn.layer_norm`."""
+    """Normalisation over the last axes, as many as the parameters have; see :func:`symgraph.nn.layer_norm`.
+
+    >>> import numpy as np, symgraph as sg
+    >>> sg.nn.LayerNorm.init(2, eps=0.0)(np.array([[1.0, 3.0]]))
+    array([[-1.,  1.]])
+    """
 
     scale: Any
     shift: Any
@@ -187,7 +192,13 @@ class BatchNorm:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dropout:
-    """Training: ``drop(x, key)`` sets elements to 0; otherwise ``drop(x)`` is x. See :func:`symgraph.nn.dropout`."""
+    """Training: ``drop(x, key)`` sets elements to 0; otherwise ``drop(x)`` is x. See :func:`symgraph.nn.dropout`.
+
+    >>> import numpy as np, symgraph as sg
+    >>> drop = sg.nn.Dropout(0.5)
+    >>> drop(np.ones(4)), drop(np.ones(4), sg.random.key(1))
+    (array([1., 1., 1., 1.]), array([0., 2., 0., 0.]))
+    """
 
     rate: float = dataclasses.field(default=0.5, metadata=STATIC)
 

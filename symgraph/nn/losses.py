@@ -32,7 +32,12 @@ def mse(y: Any, t: Any) -> Any:
 
 
 def mae(y: Any, t: Any) -> Any:
-    """The mean of absolute differences."""
+    """The mean of absolute differences.
+
+    >>> import numpy as np, symgraph as sg
+    >>> float(sg.nn.mae(np.array([1.0, 3.0]), np.array([1.0, 1.0])))
+    1.0
+    """
     return fn.mean(ew.abs(y - t))
 
 
@@ -40,6 +45,10 @@ def huber(y: Any, t: Any, delta: float = 1.0) -> Any:
     """The mean of half the squared differences, which beyond `delta` grow linearly.
 
     Source: Huber, "Robust estimation of a location parameter" (1964).
+
+    >>> import numpy as np, symgraph as sg
+    >>> float(sg.nn.huber(np.array([1.5, 4.0]), np.array([1.0, 1.0])))
+    1.3125
     """
     distance = ew.abs(y - t)
     near = ew.minimum(distance, delta)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from symgraph.errors import DTypeError
+from symgraph.errors import DTypeError, ShapeError
 from symgraph.op import AS_GIVEN, NONE, GradRule, Infer, Op, infer_like, register
 from symgraph.ops import elementwise as ew
 from symgraph.types import ArrayType, broadcast_shapes, format_shape
@@ -122,7 +122,7 @@ def _infer_bits(name: str) -> Infer:
             raise DTypeError(f"{name}: counters are integers, got {', '.join(str(t.dtype) for t in others)}")
         shape = broadcast_shapes(*(t.shape for t in types))
         if shape is None:
-            raise DTypeError(f"{name}: shapes {' and '.join(format_shape(t.shape) for t in types)} do not broadcast")
+            raise ShapeError(f"{name}: shapes {' and '.join(format_shape(t.shape) for t in types)} do not broadcast")
         return ArrayType(UINT64, shape)
 
     return infer

@@ -21,6 +21,14 @@ class LBFGS(Optimiser):
     of a move along which the gradient does not grow are left out. There is no line search.
 
     Source: Nocedal and Wright, "Numerical optimization", 2nd ed. (2006), algorithm 7.4.
+
+    >>> import numpy as np, symgraph as sg
+    >>> opt, p = sg.optim.LBFGS(), np.array([3.0, -2.0])
+    >>> state = opt.init(p)
+    >>> for _ in range(20):
+    ...     p, state = opt.update(p, np.array([2.0, 20.0]) * (p - 1), state)  # of (p0 - 1)**2 + 10 (p1 - 1)**2
+    >>> bool(np.allclose(p, 1))
+    True
     """
 
     lr: Any = 1.0

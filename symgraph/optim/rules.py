@@ -134,6 +134,11 @@ class AdaGrad(Optimiser):
     """Steps divided by the root of all squared gradients so far.
 
     Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning" (JMLR 12, 2011).
+
+    >>> import numpy as np, symgraph as sg
+    >>> opt, p = sg.optim.AdaGrad(lr=0.1), np.array([1.0, -2.0])
+    >>> opt.update(p, 2 * p, opt.init(p))[0]
+    array([ 0.9, -1.9])
     """
 
     lr: Any = 1e-2
@@ -152,6 +157,11 @@ class RMSprop(Optimiser):
     """Steps divided by the root of a running mean of squared gradients.
 
     Source: Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5 (2012).
+
+    >>> import numpy as np, symgraph as sg
+    >>> opt, p = sg.optim.RMSprop(lr=0.1), np.array([1.0, -2.0])
+    >>> opt.update(p, 2 * p, opt.init(p))[0]
+    array([ 0.85, -1.8 ])
     """
 
     lr: Any = 1e-3
@@ -208,6 +218,11 @@ class AdamW(Adam):
     """Adam in which the decay of weights, times lr, acts on the parameter and not through its gradient.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (ICLR 2019), algorithm 2.
+
+    >>> import numpy as np, symgraph as sg
+    >>> opt, p = sg.optim.AdamW(lr=0.1, weight_decay=0.5), np.array([1.0, -2.0])
+    >>> opt.update(p, 2 * p, opt.init(p))[0]
+    array([ 0.9, -1.9])
     """
 
     weight_decay: float = dataclasses.field(default=1e-2, kw_only=True)
@@ -224,6 +239,11 @@ class Lion(Optimiser):
     """Steps of one size, in the sign of a running mean; the decay of weights acts on the parameter.
 
     Source: Chen et al., "Symbolic discovery of optimization algorithms" (NeurIPS 2023), algorithm 2.
+
+    >>> import numpy as np, symgraph as sg
+    >>> opt, p = sg.optim.Lion(lr=0.1), np.array([1.0, -2.0])
+    >>> opt.update(p, 2 * p, opt.init(p))[0]
+    array([ 0.68377224, -1.68377224])
     """
 
     lr: Any = 1e-4
