@@ -161,7 +161,7 @@ class RMSprop(Optimiser):
     >>> import numpy as np, symgraph as sg
     >>> opt, p = sg.optim.RMSprop(lr=0.1), np.array([1.0, -2.0])
     >>> opt.update(p, 2 * p, opt.init(p))[0]
-    array([ 0.85, -1.8 ])
+    array([ 0.68377224, -1.68377224])
     """
 
     lr: Any = 1e-3
@@ -222,7 +222,7 @@ class AdamW(Adam):
     >>> import numpy as np, symgraph as sg
     >>> opt, p = sg.optim.AdamW(lr=0.1, weight_decay=0.5), np.array([1.0, -2.0])
     >>> opt.update(p, 2 * p, opt.init(p))[0]
-    array([ 0.9, -1.9])
+    array([ 0.85, -1.8 ])
     """
 
     weight_decay: float = dataclasses.field(default=1e-2, kw_only=True)
@@ -243,7 +243,7 @@ class Lion(Optimiser):
     >>> import numpy as np, symgraph as sg
     >>> opt, p = sg.optim.Lion(lr=0.1), np.array([1.0, -2.0])
     >>> opt.update(p, 2 * p, opt.init(p))[0]
-    array([ 0.68377224, -1.68377224])
+    array([ 0.9, -1.9])
     """
 
     lr: Any = 1e-4
