@@ -1,0 +1,254 @@
+"""Equal steps become a loop: what Python's own `for` has unrolled is found again, and rolled back.
+
+A long path of values that depend on each other is followed through the graph, and the places are found where it repeats
+itself: its anchors, one for each step. A value belongs to the step of the last anchor that it depends on, so what steps
+pass on to each other, add up, or compute beside the path is found with them. Steps of equal structure are one body; what
+they take from outside is the same for all, or an array of which each takes an element; what is used of them elsewhere
+is gathered. The gradient of such a formula is a path of the same kind, which takes what the first loop has gathered.
+
+Numbers are rolled wherever that is long. Arrays are rolled where a step ends in memory in any case, as a product or a
+reduction does; elementwise steps on arrays are better off in one loop nest, in which nothing is stored between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from compiler.graph import Graph
+from compiler.passes.columns import line, stacked
+from compiler.passes.periods import Stretch, stretches
+from compiler.passes.rewrite import Rewrite
+from compiler.passes.steps import Earlier, Each, Fixed, Member, Steps, find_steps, is_number, token
+from compiler.passes.writes import join_writes
+from symgraph import origin
+from symgraph.expr import Body, Expr, as_expr, bound, build
+from symgraph.op import loop_dtypes
+from symgraph.ops import array as ar, control as ct, elementwise as ew
+from symgraph.types import ArrayType
+
+LEAST_STEPS, LEAST_NODES = 32, 256
+"""How many steps, and how many operations in all of them, are worth a loop: fewer compile quickly as they are."""
+
+IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
+"""What a step on arrays must hold to be rolled: kinds whose results, or operands, lie in memory."""
+
+ATTEMPTS = 4
+"""Paths that are tried where nothing on the longest can be rolled."""
+
+EFFORT = 24
+"""How often nodes are looked at, on average: more loops than this leaves time for stay as they are."""
+
+State = tuple[Member, int]
+"""A value that is handed on: what a member was so many steps ago."""
+
+
+def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
+    """x1 = f(x0), x2 = f(x1), ... -> a loop"""
+    if any(node.op is ct.switch for node in graph.order):
+        return list(graph.outputs)  # what only one branch needs must stay in it: branches come first
+    failed: set[Expr] = set()
+    budget, attempts, rolled = EFFORT * len(graph.order), ATTEMPTS, False
+    while len(graph.order) >= LEAST_NODES and budget > 0 and attempts > 0:
+        path = _longest_path(graph.order, failed)
+        budget -= len(graph.order)
+        steps = None
+        for stretch in stretches(_tokens(path), LEAST_STEPS):
+            steps = _steps_of(graph, [node for node, _ in path], stretch)
+            budget -= len(graph.order)
+            if steps is not None or budget <= 0:
+                break
+        if steps is None:
+            failed.update(node for node, _ in path)
+            attempts -= 1
+            continue
+        graph, rolled = Graph(_rolled(graph, steps, record)), True
+    return join_writes(graph) if rolled else list(graph.outputs)
+
+
+# -- where to look -----------------------------------------------------------------------------------------------------
+
+
+def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple[Expr, int]]:
+    """The longest path through nodes that are no arrays, or are stored; each with the argument that it goes by."""
+    depth: dict[Expr, int] = {}
+    by: dict[Expr, int] = {}
+    last, most = order[0], -1
+    for node in order:
+        deepest = 0
+        for number, arg in enumerate(node.args):
+            if depth[arg] > deepest or number == 0:
+                deepest, by[node] = depth[arg], number
+        counts = is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed)
+        depth[node] = deepest + (counts and node not in failed)
+        if depth[node] > most:
+            last, most = node, depth[node]
+    path = []
+    while last.args:
+        path.append((last, by[last]))
+        last = last.args[by[last]]
+    return path[::-1]
+
+
+def _tokens(path: Sequence[tuple[Expr, int]]) -> list[int]:
+    numbers: dict[Any, int] = {}
+    return [numbers.setdefault((token(node), number), len(numbers)) for node, number in path]
+
+
+def _steps_of(graph: Graph, path: Sequence[Expr], stretch: Stretch) -> Steps | None:
+    """The steps along a stretch of a path, if they are worth a loop."""
+    start, period, count = stretch
+    one = path[start : start + period]
+    numbers = all(map(is_number, one))
+    if not numbers and not any(node.op.kind in IN_MEMORY for node in one):
+        return None
+    anchors = path[start : start + period * count : period]
+    steps = find_steps(graph.order, graph.outputs, anchors, numbers)
+    if steps is None:
+        return None
+    rounds = steps.count - steps.lag
+    return steps if rounds >= LEAST_STEPS and rounds * len(steps.members) >= LEAST_NODES else None
+
+
+# -- the loop ----------------------------------------------------------------------------------------------------------
+
+
+def _rolled(graph: Graph, steps: Steps, record: Callable[[Rewrite], None]) -> list[Expr]:
+    """The outputs with the steps as a loop."""
+    lag, rounds = steps.lag, steps.count - steps.lag
+    sample = steps.members[0].nodes[lag]
+    with origin.derived_from(sample.marks):
+        whole, states, rows, reverse = _loop(steps, record)
+    replace: dict[Expr, Expr] = {}
+    items: dict[Any, Expr] = {}
+    for member, used in steps.used.items():
+        for step in used:
+            node = member.nodes[step]
+            with origin.derived_from(node.marks):
+                if (member, steps.count - step) in states:
+                    replace[node] = as_expr(ct.item(whole, index=states.index((member, steps.count - step))))
+                    continue
+                if member not in items:
+                    items[member] = as_expr(ct.item(whole, index=len(states) + rows.index(member)))
+                at = steps.count - 1 - step if reverse else step - lag
+                replace[node] = as_expr(ar.getitem(items[member], index=(at,)))
+    record(Rewrite(f"x{rounds} steps -> one loop", sample, whole))
+    gone = {node for member in steps.members if member.own for node in member.nodes[lag:]}
+    made: dict[Expr, Expr] = {}
+    with origin.derived_from() as derived:
+        for node in graph.order:
+            if node in replace:
+                made[node] = replace[node]
+            elif node not in gone:
+                derived.follow(node.marks)
+                made[node] = applied(node, [made[a] for a in node.args])
+    return [made[o] for o in graph.outputs]
+
+
+def _loop(steps: Steps, record: Callable[[Rewrite], None]) -> tuple[Expr, list[State], list[Member], bool]:
+    """The loop; which states it has, what it gathers, and whether it runs backwards."""
+    lag, rounds = steps.lag, steps.count - steps.lag
+    states = list(_states(steps))
+    held = set(states)
+    rows = [m for m, used in steps.used.items() if any((m, steps.count - step) not in held for step in used)]
+    sources = [source for member in steps.members for source in member.sources]
+    over = list(dict.fromkeys(source.nodes[lag:] for source in sources if isinstance(source, Each)))
+    outside = list(
+        dict.fromkeys(s.node for s in sources if isinstance(s, Fixed) and not _is_literal(s.node))
+    )
+    found = [line(*column[:2]) for column in over]
+    reverse = 2 * sum(at is not None and at.step < 0 for at in found) > len(found)
+    xs = [stacked(column[::-1] if reverse else column) for column in over]
+    kinds = [member.nodes[lag].type for member, _ in states]
+    while True:
+        at = bound("i", ct.INDEX)
+        firsts = {state: bound(f"s{k}", kind) for k, (state, kind) in enumerate(zip(states, kinds, strict=True))}
+        parts = {c: bound(f"x{k}", ct.part_of(as_expr(x).type)) for k, (c, x) in enumerate(zip(over, xs, strict=True))}
+        given = {node: bound(f"c{k}", node.type) for k, node in enumerate(outside)}
+        values = _round(steps, firsts, parts, given)
+        after = [values[m] if back == 1 else firsts[m, back - 1] for m, back in states]
+        grown = [value.type for value in after]
+        if grown == kinds:
+            break
+        kinds = grown  # what was a Python number is an element of an array in a loop
+    outputs = roll(Graph([*after, *(values[m] for m in rows)]), record)
+    whole = ct.loop(
+        *(m.nodes[lag - back] for m, back in states),
+        *xs,
+        *outside,
+        trips=ct.SIZED,
+        length=rounds,
+        states=len(states),
+        xs=len(xs),
+        body=Body([at, *firsts.values(), *parts.values(), *given.values()], outputs),
+        cond=None,
+        reverse=reverse,
+        limit=None,
+        checkpoint="all",
+    )
+    return whole, states, rows, reverse
+
+
+def _states(steps: Steps) -> dict[State, None]:
+    """What a step takes from earlier ones, and what is used of the last step alone."""
+    states: dict[State, None] = {}
+    for member in steps.members:
+        for source in member.sources:
+            if isinstance(source, Earlier):
+                states.update(dict.fromkeys((source.member, back + 1) for back in range(source.lag)))
+    for member, used in steps.used.items():
+        if used == {steps.count - 1}:
+            states[member, 1] = None
+    return states
+
+
+def _round(
+    steps: Steps,
+    firsts: Mapping[State, Expr],
+    parts: Mapping[tuple[Expr, ...], Expr],
+    given: Mapping[Expr, Expr],
+) -> dict[Member, Expr]:
+    """The values of a step, from the parameters of the body."""
+    values: dict[Member, Expr] = {}
+    with origin.derived_from() as derived:
+        for member in steps.members:
+            node, args = member.nodes[steps.lag], []
+            for source in member.sources:
+                if isinstance(source, Earlier):
+                    args.append(firsts[source.member, source.lag] if source.lag else values[source.member])
+                elif isinstance(source, Each):
+                    args.append(parts[source.nodes[steps.lag :]])
+                else:
+                    args.append(given.get(source.node, source.node))
+            derived.follow(node.marks)
+            values[member] = applied(node, args)
+    return values
+
+
+def _is_literal(node: Expr) -> bool:
+    return node.op is ar.constant and not node.type.shape
+
+
+def applied(node: Expr, args: Sequence[Expr]) -> Expr:
+    """The node's operation on other arguments, which may be strong where they were weak; what it gives is not changed
+    by that."""
+    if all(a is b for a, b in zip(args, node.args, strict=True)):
+        return node
+    fitted = list(args)
+    if node.op.kind == "elementwise" and not node.type.weak:
+        for number, (now, before) in enumerate(zip(args, node.args, strict=True)):
+            if before.type.weak and not now.type.weak:
+                fitted[number] = _cast(now, _dtype_within(node, number))
+    return build(node.op, fitted, node.params)
+
+
+def _dtype_within(node: Expr, number: int) -> Any:
+    """The dtype in which an operation takes an argument."""
+    types: list[ArrayType] = [a.type for a in node.args]
+    if node.op.ufunc is None:
+        return node.type.dtype
+    return loop_dtypes(node.op.ufunc, tuple((t.dtype, t.weak) for t in types))[number]  # type: ignore[misc]
+
+
+def _cast(x: Expr, dtype: Any) -> Expr:
+    return x if x.type.dtype == dtype else as_expr(ew.cast(x, dtype=dtype.str))

@@ -1,0 +1,294 @@
+"""Steps of equal structure along a path: which values belong to them, and what they take from where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from compiler.passes.columns import stacked
+from symgraph.expr import Expr
+from symgraph.op import exact
+from symgraph.ops import control as ct
+from symgraph.types import TupleType
+
+KINDS = ("elementwise", "view", "reduction", "contraction", "gather", "scatter", "control", "part")
+"""What a step may be made of: whatever is computed from arguments."""
+
+LAGS = 4
+"""How many steps back a step may look."""
+
+NEARLY = 0.9
+"""The share of the steps that have a value, if it is to belong to all of them."""
+
+
+class Earlier(NamedTuple):
+    """What a member was some steps ago, or is in this one."""
+
+    member: Member
+    lag: int
+
+
+class Fixed(NamedTuple):
+    """The same value for all steps."""
+
+    node: Expr
+
+
+class Each(NamedTuple):
+    """An element of an array for each step; the columns of equal values are one object."""
+
+    nodes: tuple[Expr, ...]
+
+
+Source = Earlier | Fixed | Each
+
+
+@dataclass(eq=False)
+class Member:
+    """A value of every step: its nodes, step by step, and where each argument comes from.
+
+    What does not depend on earlier steps is computed in the loop for the loop alone (`own` is False): who uses it
+    elsewhere may come before the loop.
+    """
+
+    nodes: list[Expr]
+    own: bool
+    sources: list[Source] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Steps:
+    """Equal steps. The first `lag` of them stay as they are: they hold the values that the loop starts from.
+
+    Attributes:
+        members: what a step computes, arguments before users.
+        count: how many steps there are.
+        lag: how many steps back a step looks, at most.
+        used: for each member the steps whose value is used outside of the loop.
+    """
+
+    members: list[Member]
+    count: int
+    lag: int
+    used: dict[Member, set[int]]
+
+
+class Again(Exception):  # noqa: N818  (no error: the search goes on from here)
+    """What was taken for a side value of the steps goes on from step to step itself: these are better anchors."""
+
+    def __init__(self, anchors: list[Expr]) -> None:
+        self.anchors = anchors
+
+
+def token(node: Expr) -> Any:
+    """What makes two nodes the same operation, whatever it is applied to."""
+    parts = node.parts
+    return (node.op, node.type, parts, exact(parts)) if parts else (node.op, node.type)
+
+
+def is_number(node: Expr) -> bool:
+    """Whether a node is a single value, computed from such."""
+    return node.type.shape == () and node.op.kind in ("elementwise", "control", "part")
+
+
+def find_steps(order: Sequence[Expr], outputs: Iterable[Expr], anchors: Sequence[Expr], numbers: bool) -> Steps | None:
+    """The steps that begin at each of the anchors, or as many of them as are equal; None where too few are.
+
+    Args:
+        order: all nodes, arguments before users.
+        outputs: those that are results.
+        anchors: nodes that each depend on the one before.
+        numbers: take no arrays into the steps.
+    """
+    for _ in range(2):
+        try:
+            return _Search(order, anchors, numbers).run(order, outputs)
+        except Again as better:
+            anchors = better.anchors
+    return None
+
+
+class _Search:
+    def __init__(self, order: Sequence[Expr], anchors: Sequence[Expr], numbers: bool) -> None:
+        self.numbers = numbers
+        self.anchors = anchors
+        self.step_of = _numbered(order, anchors)
+        self.place = {node: k for k, node in enumerate(order)}
+        self.where: dict[Expr, tuple[Member, int]] = {}
+        self.members: dict[Member, None] = {}
+        self.low, self.high = 0, 0
+
+    def run(self, order: Sequence[Expr], outputs: Iterable[Expr]) -> Steps | None:
+        columns = self._columns(order)
+        self.low, self.high = _common(columns, len(self.anchors) - 1)
+        if self.high - self.low < 2:
+            return None
+        for column in columns:
+            nodes = [node for step, node in column if self.low <= step < self.high]
+            self._enter(Member(nodes, own=True))
+        anchor = self.where.get(self.anchors[self.low])
+        self._classify()
+        if anchor is None or anchor[0] not in self.members:
+            return None
+        lag = max((s.lag for m in self.members for s in m.sources if isinstance(s, Earlier)), default=0)
+        lag = max(lag, 1)
+        used = self._used(order, outputs, lag)
+        members = self._live(used)
+        if anchor[0] not in members or any(isinstance(m.nodes[0].type, TupleType) for m in used):
+            return None
+        members.sort(key=lambda m: self.place[m.nodes[lag]])
+        return Steps(members, self.high - self.low, lag, used)
+
+    def _enter(self, member: Member) -> None:
+        self.members[member] = None
+        for k, node in enumerate(member.nodes):
+            self.where[node] = member, k
+
+    # values of equal structure
+
+    def _columns(self, order: Sequence[Expr]) -> list[list[tuple[int, Expr]]]:
+        """The values that nearly all steps have, with their steps."""
+        last, step_of = len(self.anchors) - 1, self.step_of
+        forms: dict[Any, int] = {}
+        form_of: dict[Expr, int] = {}
+        counts: dict[tuple[int, int], int] = {}
+        columns: dict[tuple[int, int], list[tuple[int, Expr]]] = {}
+        for node in order:
+            step = step_of.get(node)
+            if step is None or step >= last or not self._fits(node):
+                continue
+            parts = [token(node)]
+            for arg in node.args:
+                at = step_of.get(arg)
+                if at is None:
+                    parts.append(arg.type)
+                elif at == step and arg in form_of:
+                    parts.append(form_of[arg])
+                elif 0 < step - at <= LAGS:
+                    parts.append((step - at, token(arg)))
+                else:
+                    break
+            else:
+                form = form_of[node] = forms.setdefault(tuple(parts), len(forms))
+                number = counts[step, form] = counts.get((step, form), -1) + 1
+                columns.setdefault((form, number), []).append((step, node))
+        return [column for column in columns.values() if len(column) >= NEARLY * last]
+
+    def _fits(self, node: Expr) -> bool:
+        if self.numbers:
+            return is_number(node)
+        return node.op.kind in KINDS and bool(node.args) and not _of_unknown_length(node)
+
+    # where arguments come from
+
+    def _classify(self) -> None:
+        users: dict[Member, list[Member]] = {}
+        bad: list[Member] = []
+        waiting = list(self.members)
+        while waiting:
+            member = waiting.pop()
+            for number in range(len(member.nodes[0].args)):
+                source = self._source([node.args[number] for node in member.nodes], waiting)
+                if source is None or (isinstance(source, Earlier) and source.lag and not (member.own or source.member.own)):
+                    if source is not None:
+                        raise Again(source.member.nodes)
+                    bad.append(member)
+                    break
+                member.sources.append(source)
+                if isinstance(source, Earlier):
+                    users.setdefault(source.member, []).append(member)
+        while bad:
+            member = bad.pop()
+            if member in self.members:
+                del self.members[member]
+                bad.extend(users.get(member, ()))
+
+    def _source(self, column: list[Expr], waiting: list[Member]) -> Source | None:
+        last = len(column) - 1
+        found = self.where.get(column[last])
+        if found is not None:
+            member, at = found
+            lag = last - at
+            if 0 <= lag <= LAGS and column[lag:] == member.nodes[: len(column) - lag]:
+                return Earlier(member, lag)
+            return None
+        for node in column[1:]:
+            if self.low <= self.step_of.get(node, -1) < self.high:
+                return None
+        first = column[1]
+        if all(node is first for node in column[2:]):
+            return Fixed(first)
+        if any(node.type is not first.type for node in column[2:]):
+            return None
+        each = Each(tuple(column))
+        if stacked(column[1:]) is not None:
+            return each
+        kind = token(first)
+        if not first.args or not self._fits(first) or any(token(node) != kind for node in column):
+            return None
+        if len(set(column)) < len(column) or any(node in self.where for node in column):
+            return None
+        member = Member(column, own=False)
+        self._enter(member)
+        waiting.append(member)
+        return Earlier(member, 0)
+
+    # what is needed
+
+    def _used(self, order: Sequence[Expr], outputs: Iterable[Expr], lag: int) -> dict[Member, set[int]]:
+        inside = {node for member in self.members if member.own for node in member.nodes[lag:]}
+        used: dict[Member, set[int]] = {}
+
+        def use(node: Expr) -> None:
+            if node in inside:
+                member, step = self.where[node]
+                used.setdefault(member, set()).add(step)
+
+        for node in order:
+            if node not in inside:
+                for arg in node.args:
+                    use(arg)
+        for output in outputs:
+            use(output)
+        return used
+
+    def _live(self, used: Iterable[Member]) -> list[Member]:
+        live, waiting = dict.fromkeys(used), list(used)
+        while waiting:
+            for source in waiting.pop().sources:
+                if isinstance(source, Earlier) and source.member not in live:
+                    live[source.member] = None
+                    waiting.append(source.member)
+        return list(live)
+
+
+def _numbered(order: Sequence[Expr], anchors: Sequence[Expr]) -> dict[Expr, int]:
+    """The last anchor that each node depends on, by its number."""
+    step_of: dict[Expr, int] = {}
+    numbers = {node: k for k, node in enumerate(anchors)}
+    for node in order:
+        step = numbers.get(node, -1)
+        for arg in node.args:
+            at = step_of.get(arg, -1)
+            if at > step:
+                step = at
+        if step >= 0:
+            step_of[node] = step
+    return step_of
+
+
+def _common(columns: Sequence[Sequence[tuple[int, Expr]]], count: int) -> tuple[int, int]:
+    """The longest range of steps that have a value in every column."""
+    missing: set[int] = set()
+    for column in columns:
+        if len(column) < count:
+            missing.update(set(range(count)).difference(step for step, _ in column))
+    edges = [-1, *sorted(missing), count]
+    low, high = max(zip(edges, edges[1:], strict=False), key=lambda pair: pair[1] - pair[0])
+    return low + 1, high
+
+
+def _of_unknown_length(node: Expr) -> bool:
+    shape: Any = node.type.shape
+    return any(size == ct.RUN for size in shape)
