@@ -42,7 +42,8 @@ class Line(NamedTuple):
         """Whether a node is the k-th of them."""
         if node.op is not self.op or node.args[-1] is not self.base:
             return False
-        return _entries(node) == self.index_of(self.start + k * self.step)
+        index = self.index_of(self.start + k * self.step)
+        return node.parts[0][1] == index or _entries(node) == index
 
     def slice(self, count: int) -> ar.Slice:
         """The entries of the first `count` of them."""

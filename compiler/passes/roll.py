@@ -16,13 +16,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from compiler.graph import Graph
+from compiler.layout import shape_of
 from compiler.passes.columns import line, stacked
 from compiler.passes.periods import Stretch, stretches
 from compiler.passes.rewrite import Rewrite
-from compiler.passes.steps import Earlier, Each, Fixed, Member, Steps, find_steps, is_number, token
+from compiler.passes.steps import Earlier, Each, Fixed, Member, Steps, Tokens, find_steps, is_number
 from compiler.passes.writes import join_writes
 from symgraph import origin
-from symgraph.expr import Body, Expr, as_expr, bound, build
+from symgraph.expr import Body, Expr, as_expr, bound, build, intern
 from symgraph.op import loop_dtypes
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType
@@ -36,6 +37,9 @@ IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
 ATTEMPTS = 4
 """Paths that are tried where nothing on the longest can be rolled."""
 
+MULTIPLES = (1, 2, 3)
+"""How many periods are taken for one step."""
+
 EFFORT = 24
 """How often nodes are looked at, on average: more loops than this leaves time for stay as they are."""
 
@@ -48,25 +52,25 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     if any(node.op is ct.switch for node in graph.order):
         return list(graph.outputs)  # what only one branch needs must stay in it: branches come first
     failed: set[Expr] = set()
-    budget, attempts, rolled = EFFORT * len(graph.order), ATTEMPTS, False
+    tokens, before = Tokens(), graph
+    budget, attempts = EFFORT * len(graph.order), ATTEMPTS
     while len(graph.order) >= LEAST_NODES and budget > 0 and attempts > 0:
         path = _longest_path(graph.order, failed)
+        rolling = _Rolling(graph, record)
         budget -= len(graph.order)
-        steps = None
-        for stretch in stretches(_tokens(path), LEAST_STEPS):
-            steps = _steps_of(graph, [node for node, _ in path], stretch)
-            budget -= len(graph.order)
-            if steps is not None or budget <= 0:
-                break
-        if steps is None:
+        for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
+            for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
+                several = Stretch(stretch.start, stretch.period * times, stretch.count // times)
+                if budget > 0 and several.count >= LEAST_STEPS:
+                    budget -= len(graph.order)
+                    if rolling.along([node for node, _ in path], several, tokens):
+                        break
+        if rolling.gone:
+            graph = Graph(rolling.made(graph.outputs))
+        else:
             failed.update(node for node, _ in path)
             attempts -= 1
-            continue
-        graph, rolled = Graph(_rolled(graph, steps, record)), True
-    return join_writes(graph) if rolled else list(graph.outputs)
-
-
-# -- where to look -----------------------------------------------------------------------------------------------------
+    return list(graph.outputs) if graph is before else join_writes(graph)
 
 
 def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple[Expr, int]]:
@@ -75,14 +79,16 @@ def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple
     by: dict[Expr, int] = {}
     last, most = order[0], -1
     for node in order:
-        deepest = 0
+        deepest = at = -1
         for number, arg in enumerate(node.args):
-            if depth[arg] > deepest or number == 0:
-                deepest, by[node] = depth[arg], number
-        counts = is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed)
-        depth[node] = deepest + (counts and node not in failed)
-        if depth[node] > most:
-            last, most = node, depth[node]
+            if depth[arg] > deepest:
+                deepest, at = depth[arg], number
+        by[node] = at
+        if is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed):
+            deepest += node not in failed
+        depth[node] = deepest
+        if deepest > most:
+            last, most = node, deepest
     path = []
     while last.args:
         path.append((last, by[last]))
@@ -90,64 +96,78 @@ def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple
     return path[::-1]
 
 
-def _tokens(path: Sequence[tuple[Expr, int]]) -> list[int]:
-    numbers: dict[Any, int] = {}
-    return [numbers.setdefault((token(node), number), len(numbers)) for node, number in path]
+class _Rolling:
+    """Loops along one path, in place of its steps."""
 
+    def __init__(self, graph: Graph, record: Callable[[Rewrite], None]) -> None:
+        self.graph, self.record = graph, record
+        self.now: dict[Expr, Expr] = {}
+        self.gone: set[Expr] = set()
 
-def _steps_of(graph: Graph, path: Sequence[Expr], stretch: Stretch) -> Steps | None:
-    """The steps along a stretch of a path, if they are worth a loop."""
-    start, period, count = stretch
-    one = path[start : start + period]
-    numbers = all(map(is_number, one))
-    if not numbers and not any(node.op.kind in IN_MEMORY for node in one):
-        return None
-    anchors = path[start : start + period * count : period]
-    steps = find_steps(graph.order, graph.outputs, anchors, numbers)
-    if steps is None:
-        return None
-    rounds = steps.count - steps.lag
-    return steps if rounds >= LEAST_STEPS and rounds * len(steps.members) >= LEAST_NODES else None
+    def along(self, path: Sequence[Expr], stretch: Stretch, tokens: Tokens) -> bool:
+        """Roll the steps along a stretch of the path, if they are worth a loop; returns whether they are."""
+        start, period, count = stretch
+        one = path[start : start + period]
+        numbers = all(map(is_number, one))
+        if not numbers and not any(node.op.kind in IN_MEMORY for node in one):
+            return False
+        anchors = path[start : start + period * count : period]
+        steps = find_steps(self.graph, anchors, tokens, numbers, self.now, self.gone)
+        if steps is None or steps.rounds < LEAST_STEPS or steps.rounds * len(steps.members) < LEAST_NODES:
+            return False
+        self._replace(steps)
+        return True
+
+    def made(self, nodes: Sequence[Expr]) -> list[Expr]:
+        """Nodes as they are with loops in place."""
+        now, stack = self.now, list(nodes)
+        with origin.derived_from() as derived:
+            while stack:
+                node = stack[-1]
+                if node in now:
+                    stack.pop()
+                    continue
+                missing = [a for a in node.args if a not in now]
+                if missing:
+                    stack.extend(missing)
+                    continue
+                derived.follow(node.marks)
+                now[node] = applied(node, [now[a] for a in node.args])
+                stack.pop()
+        return [now[node] for node in nodes]
+
+    def _replace(self, steps: Steps) -> None:
+        lag, count = steps.lag, steps.count
+        sample = steps.members[0].nodes[lag]
+        self.gone.update(node for member in steps.members if member.own for node in member.nodes[lag:])
+        with origin.derived_from(sample.marks):
+            whole, states, rows, reverse = _loop(steps, self.made, self.record)
+        place = {state: k for k, state in enumerate(states)}
+        for member, used in steps.used.items():
+            nodes, row = member.nodes, None
+            for step in used:
+                with origin.derived_from(nodes[step].marks):
+                    held = place.get((member, count - step))
+                    if held is not None:
+                        self.now[nodes[step]] = as_expr(ct.item(whole, index=held))
+                        continue
+                    if row is None:
+                        row = as_expr(ct.item(whole, index=len(states) + rows.index(member)))
+                        rest = (ar.ALL,) * len(shape_of(nodes[step]))
+                    at = count - 1 - step if reverse else step - lag
+                    kind = ct.part_of(row.type)
+                    self.now[nodes[step]] = intern(ar.getitem, (row,), (("index", (at, *rest)),), kind)
+        self.record(Rewrite(f"x{steps.rounds} steps -> one loop", sample, whole))
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
 
 
-def _rolled(graph: Graph, steps: Steps, record: Callable[[Rewrite], None]) -> list[Expr]:
-    """The outputs with the steps as a loop."""
-    lag, rounds = steps.lag, steps.count - steps.lag
-    sample = steps.members[0].nodes[lag]
-    with origin.derived_from(sample.marks):
-        whole, states, rows, reverse = _loop(steps, record)
-    replace: dict[Expr, Expr] = {}
-    items: dict[Any, Expr] = {}
-    for member, used in steps.used.items():
-        for step in used:
-            node = member.nodes[step]
-            with origin.derived_from(node.marks):
-                if (member, steps.count - step) in states:
-                    replace[node] = as_expr(ct.item(whole, index=states.index((member, steps.count - step))))
-                    continue
-                if member not in items:
-                    items[member] = as_expr(ct.item(whole, index=len(states) + rows.index(member)))
-                at = steps.count - 1 - step if reverse else step - lag
-                replace[node] = as_expr(ar.getitem(items[member], index=(at,)))
-    record(Rewrite(f"x{rounds} steps -> one loop", sample, whole))
-    gone = {node for member in steps.members if member.own for node in member.nodes[lag:]}
-    made: dict[Expr, Expr] = {}
-    with origin.derived_from() as derived:
-        for node in graph.order:
-            if node in replace:
-                made[node] = replace[node]
-            elif node not in gone:
-                derived.follow(node.marks)
-                made[node] = applied(node, [made[a] for a in node.args])
-    return [made[o] for o in graph.outputs]
-
-
-def _loop(steps: Steps, record: Callable[[Rewrite], None]) -> tuple[Expr, list[State], list[Member], bool]:
+def _loop(
+    steps: Steps, made: Callable[[Sequence[Expr]], list[Expr]], record: Callable[[Rewrite], None]
+) -> tuple[Expr, list[State], list[Member], bool]:
     """The loop; which states it has, what it gathers, and whether it runs backwards."""
-    lag, rounds = steps.lag, steps.count - steps.lag
+    lag = steps.lag
     states = list(_states(steps))
     held = set(states)
     rows = [m for m, used in steps.used.items() if any((m, steps.count - step) not in held for step in used)]
@@ -156,15 +176,16 @@ def _loop(steps: Steps, record: Callable[[Rewrite], None]) -> tuple[Expr, list[S
     outside = list(
         dict.fromkeys(s.node for s in sources if isinstance(s, Fixed) and not _is_literal(s.node))
     )
-    found = [line(*column[:2]) for column in over]
-    reverse = 2 * sum(at is not None and at.step < 0 for at in found) > len(found)
-    xs = [stacked(column[::-1] if reverse else column) for column in over]
+    columns = [made(column) for column in over]
+    lines = [line(*column[:2]) for column in columns]
+    reverse = 2 * sum(at is not None and at.step < 0 for at in lines) > len(lines)
+    xs = [stacked(column[::-1] if reverse else column) for column in columns]
     kinds = [member.nodes[lag].type for member, _ in states]
     while True:
         at = bound("i", ct.INDEX)
         firsts = {state: bound(f"s{k}", kind) for k, (state, kind) in enumerate(zip(states, kinds, strict=True))}
         parts = {c: bound(f"x{k}", ct.part_of(as_expr(x).type)) for k, (c, x) in enumerate(zip(over, xs, strict=True))}
-        given = {node: bound(f"c{k}", node.type) for k, node in enumerate(outside)}
+        given = {node: bound(f"c{k}", now.type) for k, (node, now) in enumerate(zip(outside, made(outside), strict=True))}
         values = _round(steps, firsts, parts, given)
         after = [values[m] if back == 1 else firsts[m, back - 1] for m, back in states]
         grown = [value.type for value in after]
@@ -173,11 +194,11 @@ def _loop(steps: Steps, record: Callable[[Rewrite], None]) -> tuple[Expr, list[S
         kinds = grown  # what was a Python number is an element of an array in a loop
     outputs = roll(Graph([*after, *(values[m] for m in rows)]), record)
     whole = ct.loop(
-        *(m.nodes[lag - back] for m, back in states),
+        *made([m.nodes[lag - back] for m, back in states]),
         *xs,
-        *outside,
+        *made(outside),
         trips=ct.SIZED,
-        length=rounds,
+        length=steps.rounds,
         states=len(states),
         xs=len(xs),
         body=Body([at, *firsts.values(), *parts.values(), *given.values()], outputs),
@@ -232,7 +253,7 @@ def _is_literal(node: Expr) -> bool:
 def applied(node: Expr, args: Sequence[Expr]) -> Expr:
     """The node's operation on other arguments, which may be strong where they were weak; what it gives is not changed
     by that."""
-    if all(a is b for a, b in zip(args, node.args, strict=True)):
+    if tuple(args) == node.args:
         return node
     fitted = list(args)
     if node.op.kind == "elementwise" and not node.type.weak:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from compiler.graph import Graph
 from compiler.passes.columns import stacked
 from symgraph.expr import Expr
 from symgraph.op import exact
@@ -73,6 +74,11 @@ class Steps:
     lag: int
     used: dict[Member, set[int]]
 
+    @property
+    def rounds(self) -> int:
+        """How many of them the loop runs."""
+        return self.count - self.lag
+
 
 class Again(Exception):  # noqa: N818  (no error: the search goes on from here)
     """What was taken for a side value of the steps goes on from step to step itself: these are better anchors."""
@@ -81,10 +87,29 @@ class Again(Exception):  # noqa: N818  (no error: the search goes on from here)
         self.anchors = anchors
 
 
-def token(node: Expr) -> Any:
-    """What makes two nodes the same operation, whatever it is applied to."""
-    parts = node.parts
-    return (node.op, node.type, parts, exact(parts)) if parts else (node.op, node.type)
+class Tokens:
+    """Numbers for what makes two nodes the same operation, whatever it is applied to."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Any, int] = {}
+        self._of: dict[Expr, int] = {}
+
+    def of(self, node: Expr) -> int:
+        """The number of a node's operation."""
+        found = self._of.get(node)
+        if found is None:
+            parts = node.parts
+            found = self._of[node] = self.number((node.op, node.type, parts, exact(parts)))
+        return found
+
+    def of_edge(self, node: Expr, argument: int) -> int:
+        """The number of a node's operation, reached by one of its arguments, and of what the others are."""
+        others = [(a.op, a.type, a.name) for k, a in enumerate(node.args) if k != argument]
+        return self.number((self.of(node), argument, *others))
+
+    def number(self, thing: Any) -> int:
+        """The number of anything."""
+        return self._numbers.setdefault(thing, len(self._numbers))
 
 
 def is_number(node: Expr) -> bool:
@@ -92,35 +117,52 @@ def is_number(node: Expr) -> bool:
     return node.type.shape == () and node.op.kind in ("elementwise", "control", "part")
 
 
-def find_steps(order: Sequence[Expr], outputs: Iterable[Expr], anchors: Sequence[Expr], numbers: bool) -> Steps | None:
-    """The steps that begin at each of the anchors, or as many of them as are equal; None where too few are.
+def find_steps(
+    graph: Graph,
+    anchors: Sequence[Expr],
+    tokens: Tokens,
+    numbers: bool,
+    now: Mapping[Expr, Expr],
+    gone: Collection[Expr],
+) -> Steps | None:
+    """The steps that begin at each of the anchors, or as many of them as are equal; None where there are none.
 
     Args:
-        order: all nodes, arguments before users.
-        outputs: those that are results.
+        graph: the graph.
         anchors: nodes that each depend on the one before.
+        tokens: of the nodes.
         numbers: take no arrays into the steps.
+        now: what nodes have become that other loops compute.
+        gone: nodes that are in other loops.
     """
     for _ in range(2):
         try:
-            return _Search(order, anchors, numbers).run(order, outputs)
+            return _Search(graph, anchors, tokens, numbers, now, gone).run()
         except Again as better:
             anchors = better.anchors
     return None
 
 
 class _Search:
-    def __init__(self, order: Sequence[Expr], anchors: Sequence[Expr], numbers: bool) -> None:
-        self.numbers = numbers
-        self.anchors = anchors
-        self.step_of = _numbered(order, anchors)
-        self.place = {node: k for k, node in enumerate(order)}
+    def __init__(
+        self,
+        graph: Graph,
+        anchors: Sequence[Expr],
+        tokens: Tokens,
+        numbers: bool,
+        now: Mapping[Expr, Expr],
+        gone: Collection[Expr],
+    ) -> None:
+        self.graph, self.anchors, self.tokens, self.numbers = graph, anchors, tokens, numbers
+        self.now, self.gone = now, gone
+        self.step_of = _numbered(graph.order, anchors)
         self.where: dict[Expr, tuple[Member, int]] = {}
         self.members: dict[Member, None] = {}
         self.low, self.high = 0, 0
 
-    def run(self, order: Sequence[Expr], outputs: Iterable[Expr]) -> Steps | None:
-        columns = self._columns(order)
+    def run(self) -> Steps | None:
+        """The steps."""
+        columns = self._columns()
         self.low, self.high = _common(columns, len(self.anchors) - 1)
         if self.high - self.low < 2:
             return None
@@ -133,11 +175,12 @@ class _Search:
             return None
         lag = max((s.lag for m in self.members for s in m.sources if isinstance(s, Earlier)), default=0)
         lag = max(lag, 1)
-        used = self._used(order, outputs, lag)
+        used = self._used(lag)
         members = self._live(used)
         if anchor[0] not in members or any(isinstance(m.nodes[0].type, TupleType) for m in used):
             return None
-        members.sort(key=lambda m: self.place[m.nodes[lag]])
+        samples = {m.nodes[lag]: m for m in members}
+        members = [samples[node] for node in self.graph.order if node in samples]
         return Steps(members, self.high - self.low, lag, used)
 
     def _enter(self, member: Member) -> None:
@@ -147,18 +190,18 @@ class _Search:
 
     # values of equal structure
 
-    def _columns(self, order: Sequence[Expr]) -> list[list[tuple[int, Expr]]]:
+    def _columns(self) -> list[list[tuple[int, Expr]]]:
         """The values that nearly all steps have, with their steps."""
         last, step_of = len(self.anchors) - 1, self.step_of
-        forms: dict[Any, int] = {}
+        tokens = self.tokens
         form_of: dict[Expr, int] = {}
         counts: dict[tuple[int, int], int] = {}
         columns: dict[tuple[int, int], list[tuple[int, Expr]]] = {}
-        for node in order:
+        for node in self.graph.order:
             step = step_of.get(node)
             if step is None or step >= last or not self._fits(node):
                 continue
-            parts = [token(node)]
+            parts: list[Any] = [tokens.of(node)]
             for arg in node.args:
                 at = step_of.get(arg)
                 if at is None:
@@ -166,11 +209,11 @@ class _Search:
                 elif at == step and arg in form_of:
                     parts.append(form_of[arg])
                 elif 0 < step - at <= LAGS:
-                    parts.append((step - at, token(arg)))
+                    parts.append((step - at, tokens.of(arg)))
                 else:
                     break
             else:
-                form = form_of[node] = forms.setdefault(tuple(parts), len(forms))
+                form = form_of[node] = tokens.number(tuple(parts))
                 number = counts[step, form] = counts.get((step, form), -1) + 1
                 columns.setdefault((form, number), []).append((step, node))
         return [column for column in columns.values() if len(column) >= NEARLY * last]
@@ -222,12 +265,12 @@ class _Search:
         if any(node.type is not first.type for node in column[2:]):
             return None
         each = Each(tuple(column))
-        if stacked(column[1:]) is not None:
+        if stacked([self.now.get(node, node) for node in column[1:]]) is not None:
             return each
-        kind = token(first)
-        if not first.args or not self._fits(first) or any(token(node) != kind for node in column):
+        kind = self.tokens.of(first)
+        if not first.args or not self._fits(first) or any(self.tokens.of(node) != kind for node in column):
             return None
-        if len(set(column)) < len(column) or any(node in self.where for node in column):
+        if len(set(column)) < len(column) or any(node in self.where or node in self.gone for node in column):
             return None
         member = Member(column, own=False)
         self._enter(member)
@@ -236,7 +279,7 @@ class _Search:
 
     # what is needed
 
-    def _used(self, order: Sequence[Expr], outputs: Iterable[Expr], lag: int) -> dict[Member, set[int]]:
+    def _used(self, lag: int) -> dict[Member, set[int]]:
         inside = {node for member in self.members if member.own for node in member.nodes[lag:]}
         used: dict[Member, set[int]] = {}
 
@@ -245,11 +288,11 @@ class _Search:
                 member, step = self.where[node]
                 used.setdefault(member, set()).add(step)
 
-        for node in order:
+        for node in self.graph.order:
             if node not in inside:
                 for arg in node.args:
                     use(arg)
-        for output in outputs:
+        for output in self.graph.outputs:
             use(output)
         return used
 
