@@ -167,8 +167,8 @@ class _Search:
         if self.high - self.low < 2:
             return None
         for column in columns:
-            nodes = [node for step, node in column if self.low <= step < self.high]
-            self._enter(Member(nodes, own=True))
+            by_step = dict(column)  # the graph's order may go through the steps backwards
+            self._enter(Member([by_step[step] for step in range(self.low, self.high)], own=True))
         anchor = self.where.get(self.anchors[self.low])
         self._classify()
         if anchor is None or anchor[0] not in self.members:
