@@ -28,8 +28,9 @@ from symgraph.op import loop_dtypes
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType
 
-LEAST_STEPS, LEAST_NODES = 32, 256
-"""How many steps, and how many operations in all of them, are worth a loop: fewer compile quickly as they are."""
+LEAST_STEPS, LEAST_NODES = 32, 1000
+"""How many steps, and how many operations on numbers in all of them, are worth a loop: fewer compile quickly as they
+are. Where there is one, others that take what it gathers may be shorter."""
 
 IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
 """What a step on arrays must hold to be rolled: kinds whose results, or operands, lie in memory."""
@@ -56,7 +57,7 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     budget, attempts = EFFORT * len(graph.order), ATTEMPTS
     while len(graph.order) >= LEAST_NODES and budget > 0 and attempts > 0:
         path = _longest_path(graph.order, failed)
-        rolling = _Rolling(graph, record)
+        rolling = _Rolling(graph, graph is before, record)
         budget -= len(graph.order)
         for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
             for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
@@ -97,10 +98,10 @@ def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple
 
 
 class _Rolling:
-    """Loops along one path, in place of its steps."""
+    """Loops along one path, in place of its steps; the first of a graph, or others."""
 
-    def __init__(self, graph: Graph, record: Callable[[Rewrite], None]) -> None:
-        self.graph, self.record = graph, record
+    def __init__(self, graph: Graph, first: bool, record: Callable[[Rewrite], None]) -> None:
+        self.graph, self.first, self.record = graph, first, record
         self.now: dict[Expr, Expr] = {}
         self.gone: set[Expr] = set()
 
@@ -113,7 +114,9 @@ class _Rolling:
             return False
         anchors = path[start : start + period * count : period]
         steps = find_steps(self.graph, anchors, tokens, numbers, self.now, self.gone)
-        if steps is None or steps.rounds < LEAST_STEPS or steps.rounds * len(steps.members) < LEAST_NODES:
+        if steps is None or steps.rounds < LEAST_STEPS:
+            return False
+        if numbers and self.first and not self.gone and steps.rounds * len(steps.members) < LEAST_NODES:
             return False
         self._replace(steps)
         return True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from compiler.graph import Graph
 from compiler.passes.columns import stacked
 from symgraph.expr import Expr
 from symgraph.op import exact
-from symgraph.ops import control as ct
+from symgraph.ops import control as ct, elementwise as ew
 from symgraph.types import TupleType
 
 KINDS = ("elementwise", "view", "reduction", "contraction", "gather", "scatter", "control", "part")
@@ -18,6 +19,10 @@ KINDS = ("elementwise", "view", "reduction", "contraction", "gather", "scatter",
 
 LAGS = 4
 """How many steps back a step may look."""
+
+PRODUCTS = frozenset({"mul", "square", "pow", "div", "neg"})
+TAKERS = frozenset({"add", "sub", "neg"})
+"""What becomes a fused multiply-add with an addition that nothing else shares it with: the two stay together."""
 
 NEARLY = 0.9
 """The share of the steps that have a value, if it is to belong to all of them."""
@@ -173,6 +178,7 @@ class _Search:
         self._classify()
         if anchor is None or anchor[0] not in self.members:
             return None
+        self._keep_together()
         lag = max((s.lag for m in self.members for s in m.sources if isinstance(s, Earlier)), default=0)
         lag = max(lag, 1)
         used = self._used(lag)
@@ -277,6 +283,64 @@ class _Search:
         waiting.append(member)
         return Earlier(member, 0)
 
+    # what becomes one with its only use
+
+    def _keep_together(self) -> None:
+        """Products that are only added to something: in the step where they are added, or not here if that is not."""
+        changed = True
+        while changed:
+            changed = False
+            samples = {m.nodes[-2]: m for m in self.members if m.own and _is_product(m.nodes[-2])}
+            if not samples:
+                return
+            users: dict[Member, list[tuple[Member, int]]] = {}
+            for user in self.members:
+                for number, source in enumerate(user.sources):
+                    if isinstance(source, Earlier):
+                        users.setdefault(source.member, []).append((user, number))
+            for node, member in samples.items():
+                taker = self._only_user(node)
+                if taker is None or taker.op.name not in TAKERS:
+                    continue
+                inner = users.get(member, [])
+                if not inner:
+                    del self.members[member]
+                    changed = True
+                elif len(inner) == 1:
+                    user, number = inner[0]
+                    source = user.sources[number]
+                    assert isinstance(source, Earlier)
+                    if source.lag:
+                        self._delay(member, source.lag)
+                        user.sources[number] = Earlier(member, 0)
+                        changed = True
+
+    def _only_user(self, node: Expr) -> Expr | None:
+        found = self.users.get(node, ())
+        return found[0] if len(found) == 1 else None
+
+    def _delay(self, member: Member, lag: int) -> None:
+        """Compute a member that many steps later, from what is older then."""
+        count = len(member.nodes)
+        member.nodes = [member.nodes[0]] * lag + member.nodes[: count - lag]
+        for number, source in enumerate(member.sources):
+            if isinstance(source, Earlier):
+                member.sources[number] = Earlier(source.member, source.lag + lag)
+            elif isinstance(source, Each):
+                column = source.nodes
+                member.sources[number] = Each((column[0],) * lag + column[: count - lag])
+        for k, node in enumerate(member.nodes[lag:], lag):
+            self.where[node] = member, k
+
+    @cached_property
+    def users(self) -> dict[Expr, list[Expr]]:
+        """For each node the nodes it is an argument of, as often as it is; results are used twice."""
+        users: dict[Expr, list[Expr]] = {output: [output, output] for output in self.graph.outputs}
+        for node in self.graph.order:
+            for arg in node.args:
+                users.setdefault(arg, []).append(node)
+        return users
+
     # what is needed
 
     def _used(self, lag: int) -> dict[Member, set[int]]:
@@ -330,6 +394,11 @@ def _common(columns: Sequence[Sequence[tuple[int, Expr]]], count: int) -> tuple[
     edges = [-1, *sorted(missing), count]
     low, high = max(zip(edges, edges[1:], strict=False), key=lambda pair: pair[1] - pair[0])
     return low + 1, high
+
+
+def _is_product(node: Expr) -> bool:
+    twice = node.op is ew.add and node.args[0] is node.args[1]  # 2 * x
+    return twice or node.op.name in PRODUCTS
 
 
 def _of_unknown_length(node: Expr) -> bool:
