@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from compiler.layout import shape_of
 from symgraph.expr import Expr, as_expr
 from symgraph.op import Op
 from symgraph.ops import array as ar
-from symgraph.types import Opaque
 
 PIECES = 8
 """Arrays that are joined at most."""
@@ -40,48 +40,63 @@ class Line(NamedTuple):
 
     def holds(self, node: Expr, k: int) -> bool:
         """Whether a node is the k-th of them."""
-        if node.op is not self.op or node.args[-1] is not self.base:
-            return False
-        index = self.index_of(self.start + k * self.step)
-        return node.parts[0][1] == index or _entries(node) == index
+        return _access(node) == (self.op, self.base, self.index_of(self.start + k * self.step))
 
     def slice(self, count: int) -> ar.Slice:
         """The entries of the first `count` of them."""
         stop: int | None = self.start + self.step * (count - 1) + (1 if self.step > 0 else -1)
         return ar.Slice(self.start, None if stop == -1 else stop, self.step)
 
+    def turned(self, count: int) -> Line:
+        """The first `count` of them in the opposite order."""
+        return self._replace(start=self.start + self.step * (count - 1), step=-self.step)
+
 
 def line(first: Expr, second: Expr) -> Line | None:
     """The line that begins with two nodes."""
-    if first.op not in (ar.getitem, ar.embed) or first.op is not second.op or first.args[-1] is not second.args[-1]:
+    a, b = _access(first), _access(second)
+    if a is None or b is None or a[:2] != b[:2] or len(a[2]) != len(b[2]):
         return None
-    a, b = _entries(first), _entries(second)
-    if a is None or b is None or len(a) != len(b):
-        return None
-    differ = [k for k, pair in enumerate(zip(a, b, strict=True)) if pair[0] != pair[1]]
+    op, base, index = a
+    differ = [k for k, pair in enumerate(zip(index, b[2], strict=True)) if pair[0] != pair[1]]
     if len(differ) != 1:
         return None
     (at,) = differ
-    if not isinstance(a[at], int) or not isinstance(b[at], int):
+    start, following = index[at], b[2][at]
+    if not isinstance(start, int) or not isinstance(following, int):
         return None
-    return Line(first.op, first.args[-1], (*a[:at], PENDING, *a[at + 1 :]), at, a[at], b[at] - a[at])
+    return Line(op, base, (*index[:at], PENDING, *index[at + 1 :]), at, start, following - start)
 
 
-def _entries(node: Expr) -> tuple[Any, ...] | None:
-    """The index with entries counted from the start; None where that is not known, or axes are added."""
-    shape, index = node.args[-1].type.shape, node.params["index"]
-    assert not isinstance(shape, Opaque)
-    index = ar.full_index(index, len(shape))
+def _access(node: Expr) -> tuple[Op, Expr, tuple[Any, ...]] | None:
+    """What a node reads or writes, and the index with entries counted from the start; None where that is not known, or
+    axes are added."""
+    inner = node
+    if node.op is ar.reshape and node.args[0].op is ar.getitem:  # x[k:k+1] without its axis
+        (inner,) = node.args
+    if inner.op is not ar.getitem and inner.op is not ar.embed:
+        return None
+    shape = shape_of(inner.args[-1])
+    index = ar.full_index(inner.params["index"], len(shape))
     if None in index:
         return None
-    found = []
-    for size, entry in zip(shape, index, strict=True):
-        if isinstance(entry, int) and entry < 0:
-            if not isinstance(size, int):
-                return None
-            entry += size
-        found.append(entry)
-    return tuple(found)
+    found = [e + size if isinstance(e, int) and e < 0 else e for e, size in zip(index, shape, strict=True)]
+    if inner is not node:
+        single = [k for k, e in enumerate(found) if isinstance(e, ar.Slice) and _is_single(e)]
+        if len(single) != 1 or len(shape_of(inner)) != len(shape_of(node)) + 1:
+            return None
+        found[single[0]] = found[single[0]].start
+    return inner.op, inner.args[-1], tuple(found)
+
+
+def index_of(node: Expr) -> tuple[Any, ...]:
+    """The index at which a node reads or writes, counted from the start where that is known."""
+    found = _access(node)
+    return tuple(node.params["index"]) if found is None else found[2]
+
+
+def _is_single(entry: ar.Slice) -> bool:
+    return isinstance(entry.start, int) and isinstance(entry.stop, int) and 0 <= entry.start == entry.stop - 1
 
 
 def stacked(nodes: Sequence[Expr]) -> Expr | None:
@@ -115,8 +130,7 @@ def _piece(nodes: Sequence[Expr], start: int) -> tuple[Expr, int]:
 
 def part_of(found: Line, count: int) -> Expr:
     """The first values of a line as one array, along its first axis."""
-    shape = found.base.type.shape
-    assert not isinstance(shape, Opaque)
+    shape = shape_of(found.base)
     part, entries = found.base, found.slice(count)
     rest = (*found.index[: found.at], *found.index[found.at + 1 :])
     if any(e != ar.ALL for e in rest) or entries != (0, shape[found.at], 1):

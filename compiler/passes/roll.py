@@ -12,6 +12,7 @@ reduction does; elementwise steps on arrays are better off in one loop nest, in 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ from compiler.layout import shape_of
 from compiler.passes.columns import line, stacked
 from compiler.passes.periods import Stretch, stretches
 from compiler.passes.rewrite import Rewrite
-from compiler.passes.steps import Earlier, Each, Fixed, Member, Steps, Tokens, find_steps, is_number
-from compiler.passes.writes import join_writes
+from compiler.passes.steps import KINDS, Earlier, Each, Fixed, Member, Steps, Tokens, find_map, find_steps, is_number
+from compiler.passes.writes import join_parts
 from symgraph import origin
 from symgraph.expr import Body, Expr, as_expr, bound, build, intern
 from symgraph.op import loop_dtypes
@@ -71,7 +72,21 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
         else:
             failed.update(node for node, _ in path)
             attempts -= 1
-    return list(graph.outputs) if graph is before else join_writes(graph)
+    if len(before.order) < LEAST_NODES:
+        return list(graph.outputs)
+    least = LEAST_NODES if graph is before else LEAST_STEPS
+
+    def gather(column: Sequence[Expr]) -> list[Expr]:
+        return _gathered(graph, column, tokens, least, record)
+
+    return join_parts(graph, gather, record)
+
+
+def roll_branches(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
+    """Where there were choices, steps are equal only after these have become branches."""
+    if not any(node.op is ct.branch for node in graph.order):
+        return list(graph.outputs)
+    return roll(graph, record)
 
 
 def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple[Expr, int]]:
@@ -161,6 +176,29 @@ class _Rolling:
                     kind = ct.part_of(row.type)
                     self.now[nodes[step]] = intern(ar.getitem, (row,), (("index", (at, *rest)),), kind)
         self.record(Rewrite(f"x{steps.rounds} steps -> one loop", sample, whole))
+
+
+def _gathered(
+    graph: Graph, column: Sequence[Expr], tokens: Tokens, least: int, record: Callable[[Rewrite], None]
+) -> list[Expr]:
+    """Values, of which as many as follow each other and are computed alike are elements of what a loop gathers."""
+    kinds = [tokens.of(node) for node in column]
+    edges = [0, *(k for k in range(1, len(kinds)) if kinds[k] != kinds[k - 1]), len(kinds)]
+    low, high = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
+    some = column[low:high]
+    if len(some) < LEAST_STEPS or len(set(some)) < len(some) or not some[0].args or some[0].op.kind not in KINDS:
+        return list(column)
+    if some[0].op.kind in ("view", "part"):
+        return list(column)
+    steps = find_map(graph, some, tokens)
+    if steps is None or steps.rounds * len(steps.members) < least:
+        return list(column)
+    with origin.derived_from(some[0].marks):
+        whole, _, _, reverse = _loop(steps, list, record)
+        row = as_expr(ct.item(whole, index=0))
+    record(Rewrite(f"x{steps.rounds} values -> one loop", some[0], whole))
+    elements = [as_expr(ar.getitem(row, index=(k,))) for k in range(steps.rounds)]
+    return [*column[:low], *(elements[::-1] if reverse else elements), *column[high:]]
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------

@@ -148,6 +148,14 @@ def find_steps(
     return None
 
 
+def find_map(graph: Graph, column: Sequence[Expr], tokens: Tokens) -> Steps | None:
+    """Values that are computed alike, each for itself, as steps that look at no other; None where they are not that."""
+    try:
+        return _Search(graph, column, tokens, is_number(column[0]), {}, ()).run_apart()
+    except Again:
+        return None
+
+
 class _Search:
     def __init__(
         self,
@@ -164,6 +172,7 @@ class _Search:
         self.where: dict[Expr, tuple[Member, int]] = {}
         self.members: dict[Member, None] = {}
         self.low, self.high = 0, 0
+        self.first = 1  # the first step that is looked at: one at least stays as it is
 
     def run(self) -> Steps | None:
         """The steps."""
@@ -185,9 +194,23 @@ class _Search:
         members = self._live(used)
         if anchor[0] not in members or any(isinstance(m.nodes[0].type, TupleType) for m in used):
             return None
-        samples = {m.nodes[lag]: m for m in members}
-        members = [samples[node] for node in self.graph.order if node in samples]
+        members = self._sorted(members, lag)
         return Steps(members, self.high - self.low, lag, used)
+
+    def run_apart(self) -> Steps | None:
+        """The steps that the anchors are the values of."""
+        self.low, self.high, self.first = 0, len(self.anchors), 0
+        whole = Member(list(self.anchors), own=True)
+        self._enter(whole)
+        self._classify()
+        if whole not in self.members or any(isinstance(s, Earlier) and s.lag for m in self.members for s in m.sources):
+            return None
+        used = {whole: set(range(self.high))}
+        return Steps(self._sorted(self._live(used), 0), self.high, 0, used)
+
+    def _sorted(self, members: Sequence[Member], lag: int) -> list[Member]:
+        samples = {m.nodes[lag]: m for m in members}
+        return [samples[node] for node in self.graph.order if node in samples]
 
     def _enter(self, member: Member) -> None:
         self.members[member] = None
@@ -262,16 +285,16 @@ class _Search:
             if 0 <= lag <= LAGS and column[lag:] == member.nodes[: len(column) - lag]:
                 return Earlier(member, lag)
             return None
-        for node in column[1:]:
+        for node in column[self.first :]:
             if self.low <= self.step_of.get(node, -1) < self.high:
                 return None
-        first = column[1]
-        if all(node is first for node in column[2:]):
+        first = column[self.first]
+        if all(node is first for node in column[self.first + 1 :]):
             return Fixed(first)
-        if any(node.type is not first.type for node in column[2:]):
+        if any(node.type is not first.type for node in column[self.first + 1 :]):
             return None
         each = Each(tuple(column))
-        if stacked([self.now.get(node, node) for node in column[1:]]) is not None:
+        if stacked([self.now.get(node, node) for node in column[self.first :]]) is not None:
             return each
         kind = self.tokens.of(first)
         if not first.args or not self._fits(first) or any(self.tokens.of(node) != kind for node in column):
