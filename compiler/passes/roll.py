@@ -79,7 +79,9 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     def gather(column: Sequence[Expr]) -> list[Expr]:
         return _gathered(graph, column, tokens, least, record)
 
-    return join_parts(graph, gather, record)
+    after = join_parts(graph, gather, record)
+    # Where most nodes are as they were, what loops gather would be read one by one.
+    return after if 2 * len(Graph(after).order) <= len(before.order) else list(before.outputs)
 
 
 def roll_branches(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
@@ -191,14 +193,15 @@ def _gathered(
     if some[0].op.kind in ("view", "part"):
         return list(column)
     steps = find_map(graph, some, tokens)
-    if steps is None or steps.rounds * len(steps.members) < least:
+    if steps is None or steps.rounds < LEAST_STEPS or steps.rounds * len(steps.members) < least:
         return list(column)
     with origin.derived_from(some[0].marks):
-        whole, _, _, reverse = _loop(steps, list, record)
+        whole, _, (root,), reverse = _loop(steps, list, record)
         row = as_expr(ct.item(whole, index=0))
+        elements = [as_expr(ar.getitem(row, index=(k,))) for k in range(steps.rounds)]
     record(Rewrite(f"x{steps.rounds} values -> one loop", some[0], whole))
-    elements = [as_expr(ar.getitem(row, index=(k,))) for k in range(steps.rounds)]
-    return [*column[:low], *(elements[::-1] if reverse else elements), *column[high:]]
+    now = dict(zip(root.nodes, elements[::-1] if reverse else elements, strict=True))
+    return [now.get(node, node) for node in column]
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ LAGS = 4
 PRODUCTS = frozenset({"mul", "square", "pow", "div", "neg"})
 TAKERS = frozenset({"add", "sub", "neg"})
 """What becomes a fused multiply-add with an addition that nothing else shares it with: the two stay together."""
+
+RETRIES = 4
+"""How often better anchors are tried."""
 
 NEARLY = 0.9
 """The share of the steps that have a value, if it is to belong to all of them."""
@@ -86,7 +90,8 @@ class Steps:
 
 
 class Again(Exception):  # noqa: N818  (no error: the search goes on from here)
-    """What was taken for a side value of the steps goes on from step to step itself: these are better anchors."""
+    """These are better anchors: what was taken for a side value goes on from step to step itself, or some steps at the
+    ends are not like the others."""
 
     def __init__(self, anchors: list[Expr]) -> None:
         self.anchors = anchors
@@ -140,20 +145,22 @@ def find_steps(
         now: what nodes have become that other loops compute.
         gone: nodes that are in other loops.
     """
-    for _ in range(2):
-        try:
-            return _Search(graph, anchors, tokens, numbers, now, gone).run()
-        except Again as better:
-            anchors = better.anchors
-    return None
+    return _searched(anchors, lambda some: _Search(graph, some, tokens, numbers, now, gone).run())
 
 
 def find_map(graph: Graph, column: Sequence[Expr], tokens: Tokens) -> Steps | None:
     """Values that are computed alike, each for itself, as steps that look at no other; None where they are not that."""
-    try:
-        return _Search(graph, column, tokens, is_number(column[0]), {}, ()).run_apart()
-    except Again:
-        return None
+    numbers = is_number(column[0])
+    return _searched(column, lambda some: _Search(graph, some, tokens, numbers, {}, ()).run_apart())
+
+
+def _searched(anchors: Sequence[Expr], search: Callable[[Sequence[Expr]], Steps | None]) -> Steps | None:
+    for _ in range(RETRIES):
+        try:
+            return search(anchors)
+        except Again as better:
+            anchors = better.anchors
+    return None
 
 
 class _Search:
@@ -296,9 +303,18 @@ class _Search:
         each = Each(tuple(column))
         if stacked([self.now.get(node, node) for node in column[self.first :]]) is not None:
             return each
+        first = column[len(column) // 2]
         kind = self.tokens.of(first)
-        if not first.args or not self._fits(first) or any(self.tokens.of(node) != kind for node in column):
+        if not first.args or not self._fits(first):
             return None
+        differ = [k for k, node in enumerate(column) if self.tokens.of(node) != kind]
+        if differ:
+            edges = [-1, *differ, len(column)]
+            low, high = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
+            start, stop = self.low + low + 1, self.low + high + self.first
+            if 2 * (stop - start) < len(column):
+                return None
+            raise Again(list(self.anchors[start:stop]))
         if len(set(column)) < len(column) or any(node in self.where or node in self.gone for node in column):
             return None
         member = Member(column, own=False)
@@ -415,7 +431,7 @@ def _common(columns: Sequence[Sequence[tuple[int, Expr]]], count: int) -> tuple[
         if len(column) < count:
             missing.update(set(range(count)).difference(step for step, _ in column))
     edges = [-1, *sorted(missing), count]
-    low, high = max(zip(edges, edges[1:], strict=False), key=lambda pair: pair[1] - pair[0])
+    low, high = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
     return low + 1, high
 
 
