@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
     op: Op
     base: Expr
-    index: tuple[Any, ...]
+    entries: tuple[Any, ...]
     at: int
     start: int
     step: int
@@ -32,11 +32,11 @@ class Line(NamedTuple):
     @property
     def axis(self) -> int:
         """Where the axis along which they differ comes to lie, if they are read or written at once."""
-        return sum(isinstance(e, ar.Slice) for e in self.index[: self.at])
+        return sum(isinstance(e, ar.Slice) for e in self.entries[: self.at])
 
     def index_of(self, entry: Any) -> tuple[Any, ...]:
         """The index with an entry in place."""
-        return (*self.index[: self.at], entry, *self.index[self.at + 1 :])
+        return (*self.entries[: self.at], entry, *self.entries[self.at + 1 :])
 
     def holds(self, node: Expr, k: int) -> bool:
         """Whether a node is the k-th of them."""
@@ -82,10 +82,10 @@ def _access(node: Expr) -> tuple[Op, Expr, tuple[Any, ...]] | None:
         return None
     found = [e + size if isinstance(e, int) and e < 0 else e for e, size in zip(index, shape, strict=True)]
     if inner is not node:
-        single = [k for k, e in enumerate(found) if isinstance(e, ar.Slice) and _is_single(e)]
+        single = {k: e.start for k, e in enumerate(found) if isinstance(e, ar.Slice) and _is_single(e)}
         if len(single) != 1 or len(shape_of(inner)) != len(shape_of(node)) + 1:
             return None
-        found[single[0]] = found[single[0]].start
+        found = [single.get(k, e) for k, e in enumerate(found)]
     return inner.op, inner.args[-1], tuple(found)
 
 
@@ -132,7 +132,7 @@ def part_of(found: Line, count: int) -> Expr:
     """The first values of a line as one array, along its first axis."""
     shape = shape_of(found.base)
     part, entries = found.base, found.slice(count)
-    rest = (*found.index[: found.at], *found.index[found.at + 1 :])
+    rest = (*found.entries[: found.at], *found.entries[found.at + 1 :])
     if any(e != ar.ALL for e in rest) or entries != (0, shape[found.at], 1):
         part = as_expr(ar.getitem(part, index=found.index_of(entries)))
     if not found.axis:

@@ -18,18 +18,18 @@ Tokens = npt.NDArray[np.int64]
 
 
 class Stretch(NamedTuple):
-    """Elements from `start` on that repeat after `period`, `count` times."""
+    """Elements from `start` on that repeat after `period`, that many times."""
 
     start: int
     period: int
-    count: int
+    times: int
 
 
 def stretches(sequence: Sequence[int], least: int) -> list[Stretch]:
     """Disjoint stretches of at least `least` periods, in order; the longest are found first.
 
     >>> stretches([7, 1, 2, 1, 2, 1, 2, 1, 2, 9], 3)
-    [Stretch(start=1, period=2, count=4)]
+    [Stretch(start=1, period=2, times=4)]
     """
     whole = np.asarray(sequence, np.int64)
     found, open_ = [], [(0, len(whole))]
@@ -37,7 +37,7 @@ def stretches(sequence: Sequence[int], least: int) -> list[Stretch]:
         low, high = open_.pop()
         best = _longest(whole[low:high], least)
         if best is not None:
-            begin, end = low + best.start, low + best.start + best.period * best.count
+            begin, end = low + best.start, low + best.start + best.period * best.times
             found.append(best._replace(start=begin))
             open_ += [(low, begin), (end, high)]
     return sorted(found)
@@ -67,7 +67,8 @@ def _guesses(tokens: Tokens) -> Iterator[int]:
             if len(pieces) <= width:
                 return
             # One number for a piece of twice the length, wrapping around: a clash costs a guess and nothing else.
-            pieces = pieces[:-width] * np.uint64(0x9E3779B97F4A7C15) + (pieces[width:] ^ (pieces[width:] >> np.uint64(29)))
+            later = pieces[width:]
+            pieces = pieces[:-width] * np.uint64(0x9E3779B97F4A7C15) + (later ^ (later >> np.uint64(29)))
             width *= 2
         order = np.argsort(pieces, kind="stable")
         again = pieces[order][1:] == pieces[order][:-1]

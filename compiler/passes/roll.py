@@ -1,10 +1,11 @@
 """Equal steps become a loop: what Python's own `for` has unrolled is found again, and rolled back.
 
 A long path of values that depend on each other is followed through the graph, and the places are found where it repeats
-itself: its anchors, one for each step. A value belongs to the step of the last anchor that it depends on, so what steps
-pass on to each other, add up, or compute beside the path is found with them. Steps of equal structure are one body; what
-they take from outside is the same for all, or an array of which each takes an element; what is used of them elsewhere
-is gathered. The gradient of such a formula is a path of the same kind, which takes what the first loop has gathered.
+itself: its anchors, one for each step. A value belongs to the step of the last anchor that it depends on, so what
+steps pass on to each other, add up, or compute beside the path is found with them. Steps of equal structure are one
+body; what they take from outside is the same for all, or an array of which each takes an element; what is used of them
+elsewhere is gathered. The gradient of such a formula is a path of the same kind, which takes what the first loop has
+gathered.
 
 Numbers are rolled wherever that is long. Arrays are rolled where a step ends in memory in any case, as a product or a
 reduction does; elementwise steps on arrays are better off in one loop nest, in which nothing is stored between them.
@@ -21,7 +22,7 @@ from compiler.layout import shape_of
 from compiler.passes.columns import line, stacked
 from compiler.passes.periods import Stretch, stretches
 from compiler.passes.rewrite import Rewrite
-from compiler.passes.steps import KINDS, Earlier, Each, Fixed, Member, Steps, Tokens, find_map, find_steps, is_number
+from compiler.passes.steps import KINDS, Each, Earlier, Fixed, Member, Steps, Tokens, find_map, find_steps, is_number
 from compiler.passes.writes import join_parts
 from symgraph import origin
 from symgraph.expr import Body, Expr, as_expr, bound, build, intern
@@ -32,6 +33,9 @@ from symgraph.types import ArrayType
 LEAST_STEPS, LEAST_NODES = 32, 1000
 """How many steps, and how many operations on numbers in all of them, are worth a loop: fewer compile quickly as they
 are. Where there is one, others that take what it gathers may be shorter."""
+
+LEAST_GRAPH = 256
+"""Nodes of a graph that is looked through."""
 
 IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
 """What a step on arrays must hold to be rolled: kinds whose results, or operands, lie in memory."""
@@ -56,14 +60,14 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     failed: set[Expr] = set()
     tokens, before = Tokens(), graph
     budget, attempts = EFFORT * len(graph.order), ATTEMPTS
-    while len(graph.order) >= LEAST_NODES and budget > 0 and attempts > 0:
+    while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
         path = _longest_path(graph.order, failed)
         rolling = _Rolling(graph, graph is before, record)
         budget -= len(graph.order)
         for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
             for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
-                several = Stretch(stretch.start, stretch.period * times, stretch.count // times)
-                if budget > 0 and several.count >= LEAST_STEPS:
+                several = Stretch(stretch.start, stretch.period * times, stretch.times // times)
+                if budget > 0 and several.times >= LEAST_STEPS:
                     budget -= len(graph.order)
                     if rolling.along([node for node, _ in path], several, tokens):
                         break
@@ -72,7 +76,7 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
         else:
             failed.update(node for node, _ in path)
             attempts -= 1
-    if len(before.order) < LEAST_NODES:
+    if len(before.order) < LEAST_GRAPH:
         return list(graph.outputs)
     least = LEAST_NODES if graph is before else LEAST_STEPS
 
@@ -217,9 +221,8 @@ def _loop(
     rows = [m for m, used in steps.used.items() if any((m, steps.count - step) not in held for step in used)]
     sources = [source for member in steps.members for source in member.sources]
     over = list(dict.fromkeys(source.nodes[lag:] for source in sources if isinstance(source, Each)))
-    outside = list(
-        dict.fromkeys(s.node for s in sources if isinstance(s, Fixed) and not _is_literal(s.node))
-    )
+    outside = list(dict.fromkeys(s.node for s in sources if isinstance(s, Fixed) and not _is_literal(s.node)))
+    fixed = dict(zip(outside, made(outside), strict=True))
     columns = [made(column) for column in over]
     lines = [line(*column[:2]) for column in columns]
     reverse = 2 * sum(at is not None and at.step < 0 for at in lines) > len(lines)
@@ -229,7 +232,9 @@ def _loop(
         at = bound("i", ct.INDEX)
         firsts = {state: bound(f"s{k}", kind) for k, (state, kind) in enumerate(zip(states, kinds, strict=True))}
         parts = {c: bound(f"x{k}", ct.part_of(as_expr(x).type)) for k, (c, x) in enumerate(zip(over, xs, strict=True))}
-        given = {node: bound(f"c{k}", now.type) for k, (node, now) in enumerate(zip(outside, made(outside), strict=True))}
+        given = {
+            node: bound(f"c{k}", now.type) for k, (node, now) in enumerate(zip(outside, made(outside), strict=True))
+        }
         values = _round(steps, firsts, parts, given)
         after = [values[m] if back == 1 else firsts[m, back - 1] for m, back in states]
         grown = [value.type for value in after]
@@ -240,7 +245,7 @@ def _loop(
     whole = ct.loop(
         *made([m.nodes[lag - back] for m, back in states]),
         *xs,
-        *made(outside),
+        *fixed.values(),
         trips=ct.SIZED,
         length=steps.rounds,
         states=len(states),
@@ -312,7 +317,7 @@ def _dtype_within(node: Expr, number: int) -> Any:
     types: list[ArrayType] = [a.type for a in node.args]
     if node.op.ufunc is None:
         return node.type.dtype
-    return loop_dtypes(node.op.ufunc, tuple((t.dtype, t.weak) for t in types))[number]  # type: ignore[misc]
+    return loop_dtypes(node.op.ufunc, tuple((t.dtype, t.weak) for t in types))[number]
 
 
 def _cast(x: Expr, dtype: Any) -> Expr:

@@ -269,13 +269,13 @@ class _Search:
             member = waiting.pop()
             for number in range(len(member.nodes[0].args)):
                 source = self._source([node.args[number] for node in member.nodes], waiting)
-                if source is None or (isinstance(source, Earlier) and source.lag and not (member.own or source.member.own)):
-                    if source is not None:
-                        raise Again(source.member.nodes)
+                if source is None:
                     bad.append(member)
                     break
                 member.sources.append(source)
                 if isinstance(source, Earlier):
+                    if source.lag and not (member.own or source.member.own):
+                        raise Again(source.member.nodes)
                     users.setdefault(source.member, []).append(member)
         while bad:
             member = bad.pop()
