@@ -7,16 +7,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compiler.layout import shape_of
 from symgraph.expr import Expr, as_expr
 from symgraph.op import Op
 from symgraph.ops import array as ar
+from symgraph.types import Opaque, Shape
 
 PIECES = 8
 """Arrays that are joined at most."""
 
 PENDING = object()
 """Stands in an index for the entry that differs."""
+
+
+def shape_of(node: Expr) -> Shape:
+    """The shape of a typed node."""
+    assert not isinstance(node.type.shape, Opaque)
+    return node.type.shape
 
 
 class Line(NamedTuple):

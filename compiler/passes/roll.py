@@ -18,8 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from compiler.graph import Graph
-from compiler.layout import shape_of
-from compiler.passes.columns import line, stacked
+from compiler.passes.columns import line, shape_of, stacked
 from compiler.passes.periods import Stretch, stretches
 from compiler.passes.rewrite import Rewrite
 from compiler.passes.steps import KINDS, Each, Earlier, Fixed, Member, Steps, Tokens, find_map, find_steps, is_number
