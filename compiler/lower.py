@@ -395,9 +395,15 @@ def _vector_loop(nest: Nest) -> int:
     kept = depths.pop() - 1
     if kept < 1 or kept == last or _is_below(nest.sizes[kept], FEW):
         return last
-    if _is_below(nest.sizes[last], FEW):
+    if _is_below(nest.sizes[last], FEW) and _overlaps(nest, kept, nest.sizes[last]):
         return kept
     return kept if _strides(nest, kept) < _strides(nest, last) else last
+
+
+def _overlaps(nest: Nest, loop: int, reach: Size) -> bool:
+    """Whether neighbouring steps of a loop read neighbours, or windows of so many elements that have some in common."""
+    steps = [step for s in nest.body if isinstance(s, Load) for v, step in s.address.terms if v == loop]
+    return all(step == 1 or (isinstance(step, int) and isinstance(reach, int) and 0 < step < reach) for step in steps)
 
 
 def _strides(nest: Nest, loop: int) -> int:

@@ -14,7 +14,7 @@ from compiler.passes.fuse import fuse_multiply_add
 from compiler.passes.inside import Pass, inside_first
 from compiler.passes.loops import tidy_loops
 from compiler.passes.rewrite import Rewrite
-from compiler.passes.roll import roll, roll_branches
+from compiler.passes.roll import roll
 from compiler.passes.simplify import simplify
 from symgraph.expr import Expr
 
@@ -23,7 +23,6 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("simplify", inside_first(simplify)),
     ("tidy loops", inside_first(tidy_loops)),
     ("form branches", inside_first(form_branches)),
-    ("roll branches", roll_branches),
     ("fuse multiply-add", inside_first(fuse_multiply_add)),
 )
 

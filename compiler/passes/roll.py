@@ -87,13 +87,6 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     return after if 2 * len(Graph(after).order) <= len(before.order) else list(before.outputs)
 
 
-def roll_branches(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
-    """Where there were choices, steps are equal only after these have become branches."""
-    if not any(node.op is ct.branch for node in graph.order):
-        return list(graph.outputs)
-    return roll(graph, record)
-
-
 def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple[Expr, int]]:
     """The longest path through nodes that are no arrays, or are stored; each with the argument that it goes by."""
     depth: dict[Expr, int] = {}
