@@ -290,6 +290,8 @@ class Bodies:
         elif base.op is ar.size:
             axis, shape = base.params["axis"], shape_of(base.args[0])
             value = m.size(dims.product(shape) if axis is None else shape[axis])
+        elif base.op is ar.iota:
+            value = m.position(number_of(place))
         elif place.element is None or not (self.anew(place) if again else self.again(place, direct)):
             value = self._load(base, number_of(place), mask)
         else:

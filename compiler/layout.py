@@ -1,7 +1,8 @@
 """Where values live: views as index arithmetic, and the copies needed where an index map is not enough.
 
 `locate` follows views down to what is computed or given; `lay_out` inserts a copy where memory order matters:
-under a reshape that merges axes, under a matrix product, at an output that is a view.
+under a reshape that merges axes, under a matrix product, at an output that is a view; and writes filters as the sums
+of products that they are.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from compiler.passes.rewrite import with_args
 from compiler.program import Address, Ref
 from symgraph import dims, origin
 from symgraph.dims import Size
-from symgraph.expr import Body, Expr, as_expr, bodies_of, build, rebuild, toposort
-from symgraph.ops import array as ar, control as ct, elementwise as ew, reduction as rd
+from symgraph.expr import Body, Expr, as_expr, bodies_of, build, rebuild, toposort, toposort_within
+from symgraph.ops import array as ar, control as ct, elementwise as ew, filters as ft, reduction as rd
 from symgraph.types import Opaque, Shape
 
 Index = tuple[Address, ...]
@@ -80,9 +81,17 @@ def linear(shape: Shape, index: Index) -> Address:
 
 def mapped(maps: ar.IndexMap, index: Index) -> Index:
     """The index of the argument of a view, from the index of the view."""
-    return tuple(
-        ZERO._replace(constant=m.offset) if m.axis is None else affine(index[m.axis], m.step, m.offset) for m in maps
-    )
+    return tuple([_read_at(m, index) for m in maps])
+
+
+def _read_at(m: ar.AxisMap, index: Index) -> Address:
+    if m.axis is None:
+        return Address(m.offset, ())
+    at = affine(index[m.axis], m.step, m.offset)
+    if m.also is None:
+        return at
+    axis, step = m.also
+    return total((at, affine(index[axis], step, 0)))
 
 
 def index_map(node: Expr) -> ar.IndexMap | None:
@@ -136,20 +145,7 @@ def lay_out(graph: Graph) -> list[Expr]:
     with origin.derived_from() as derived:
         for node in graph.order:
             derived.follow(node.marks)
-            args = tuple([made[a] for a in node.args])
-            if node.op is ar.matmul:
-                made[node] = _product(node, args)
-                continue
-            if node.op.kind == "control":
-                made[node] = _control(node, tuple(map(stored, args)))
-                continue
-            if node.op is ar.take:
-                args = (stored(args[0]), *args[1:])
-            elif node.op is ar.put:
-                args = (changing.owned(node, args[0]), *args[1:])
-            elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
-                args = (stored(args[0]),)
-            made[node] = with_args(node, args)
+            made[node] = _laid(node, tuple([made[a] for a in node.args]), changing)
         laid: list[Expr] = []
         for output in graph.outputs:
             derived.follow(output.marks)
@@ -159,6 +155,39 @@ def lay_out(graph: Graph) -> list[Expr]:
             laid.append(node if direct else as_expr(ar.contiguous(node)))
             results[laid[-1]] = None
     return laid
+
+
+def _laid(node: Expr, args: tuple[Expr, ...], changing: _Changing) -> Expr:
+    """The node on arguments that are laid out."""
+    if node.op is ar.matmul:
+        return _product(node, args)
+    if node.op is ft.correlate:
+        return _filter(node, args, changing)
+    if node.op.kind == "control":
+        return _control(node, tuple(map(stored, args)))
+    if node.op is ar.take:
+        args = (stored(args[0]), *args[1:])
+    elif node.op is ar.put:
+        args = (changing.owned(node, args[0]), *args[1:])
+    elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
+        args = (stored(args[0]),)
+    return with_args(node, args)
+
+
+def _filter(node: Expr, args: tuple[Expr, ...], changing: _Changing) -> Expr:
+    """The sums of products that a filter is, laid out down to its arguments."""
+    formula = as_expr(node.op.lower(*args, **node.params))
+    made: dict[Expr, Expr] = {}
+    inner: dict[Expr, None] = {}
+    pending = [formula]
+    while pending:
+        part = pending.pop()
+        if part not in inner and part not in args:
+            inner[part] = None
+            pending.extend(part.args)
+    for part in toposort_within(formula, inner):
+        made[part] = _laid(part, tuple([made.get(a, a) for a in part.args]), changing)
+    return made[formula]
 
 
 def _control(node: Expr, args: tuple[Expr, ...]) -> Expr:
@@ -261,8 +290,8 @@ def _apart(outputs: Sequence[Expr]) -> list[Expr]:
 
 
 def in_memory(base: Expr) -> bool:
-    """Whether what is no view lies in memory: numbers and sizes are passed by value."""
-    return base.op.kind != "view" and not (base.op.kind == "source" and shape_of(base) == ())
+    """Whether what is no view lies in memory: numbers and sizes are passed by value, and an iota is where loops are."""
+    return base.op.kind != "view" and base.op is not ar.iota and not (base.op.kind == "source" and shape_of(base) == ())
 
 
 def stored(node: Expr) -> Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -50,6 +51,9 @@ WIDEST = 1024
 SHORT = 32
 """Inner loops up to this length run one step at a time, and vectors run across rows."""
 
+FEW = 8
+"""Innermost loops below this leave most of a vector empty."""
+
 OPERATION, ACCESS = 60, 150
 """About how long an addition and an access to memory take, per element, in picoseconds."""
 
@@ -77,12 +81,12 @@ class _Lowering:
 
     def region(self) -> Region:
         self._flatten()
-        rows_mode = all(dims.is_short(s, SHORT) for n in self.nests for s in n.sizes[1:])
+        rows_mode = all(_rows_are_short(n) for n in self.nests)
         for nest in self.nests:
             nest.rows = nest.sizes[0]
             if not rows_mode:
                 collapse(nest, tiled=len(self.nests) > 1)
-            nest.vector = 0 if rows_mode else len(nest.sizes) - 1
+            nest.vector = 0 if rows_mode else _vector_loop(nest)
             nest.lanes = lanes_of(nest)
         if rows_mode:
             self._stage()
@@ -165,7 +169,9 @@ class _Lowering:
 
     def _choose(self, nest: Nest) -> None:
         """Let vectors run along a long loop around short ones, with what they touch side by side."""
-        vector = vector_of(nest, self.nests, SHORT) if nest.lanes > 1 else nest.vector
+        if nest.lanes == 1 or nest.vector != len(nest.sizes) - 1:
+            return
+        vector = vector_of(nest, self.nests, SHORT)
         if vector == nest.vector:
             return
         blocks = blocks_of(nest, vector, self.nests)
@@ -370,6 +376,43 @@ class _Sums(NamedTuple):
     address: Address
     start: Fill
     end: list[Item]
+
+
+def _rows_are_short(nest: Nest) -> bool:
+    """Whether the loops inside a row are short, one by one and, where they are fixed, all together."""
+    inner = nest.sizes[1:]
+    fixed = [s for s in inner if isinstance(s, int)]
+    return all(dims.is_short(s, SHORT) for s in inner) and math.prod(fixed) <= SHORT**2
+
+
+def _vector_loop(nest: Nest) -> int:
+    """The loop of which vectors are: the innermost one; or, where a sum along it is short or collects from everywhere,
+    the last one along which nothing is summed, so that each lane has a sum of its own."""
+    last = len(nest.sizes) - 1
+    depths = {s.depth if isinstance(s, Reduce) else 0 for s in nest.body if isinstance(s, Reduce | Store)}
+    if len(depths) != 1 or any(isinstance(s, Reduce) and s.position is not None for s in nest.body):
+        return last
+    kept = depths.pop() - 1
+    if kept < 1 or kept == last or _is_below(nest.sizes[kept], FEW):
+        return last
+    if _is_below(nest.sizes[last], FEW) and _overlaps(nest, kept, nest.sizes[last]):
+        return kept
+    return kept if _strides(nest, kept) < _strides(nest, last) else last
+
+
+def _overlaps(nest: Nest, loop: int, reach: Size) -> bool:
+    """Whether neighbouring steps of a loop read neighbours, or windows of so many elements that have some in common."""
+    steps = [step for s in nest.body if isinstance(s, Load) for v, step in s.address.terms if v == loop]
+    return all(step == 1 or (isinstance(step, int) and isinstance(reach, int) and 0 < step < reach) for step in steps)
+
+
+def _strides(nest: Nest, loop: int) -> int:
+    """How many loads go along a loop in steps other than 0 and 1."""
+    return sum(isinstance(s, Load) and any(v == loop and step != 1 for v, step in s.address.terms) for s in nest.body)
+
+
+def _is_below(size: Size, limit: int) -> bool:
+    return isinstance(size, int) and size < limit
 
 
 def _moved(s: Item, buffer: Buffer, copy: Buffer) -> Item:

@@ -51,6 +51,10 @@ REPEATED = 8
 """How many uses it counts for that a value is wanted in every step of a loop outside of its own."""
 
 
+OVERLAPPING = CHEAP_ELSEWHERE + 1
+"""As how many uses it counts to be read in windows, or beside what is: each element is wanted again and again."""
+
+
 @dataclass(eq=False)
 class Task:
     """One node's work in one nest (a concatenation has a task per piece)."""
@@ -90,6 +94,11 @@ def in_registers(place: Place, task: Task) -> bool:
     loops, index = loops_of(shape_of(place.base))
     same = place.element is index or place.element == index
     return same and not task.order and (loops is task.loops or loops == task.loops)
+
+
+def _slides(place: Place) -> bool:
+    """Whether an axis is read along two loops at once."""
+    return place.element is not None and any(len(address.terms) > 1 for address in place.element)
 
 
 class Scheduler:
@@ -204,8 +213,10 @@ class Scheduler:
                     direct = place.base in self.computed and in_registers(place, task)
                 task.places.append(place)
                 task.direct.append(direct)
+            slides = any(map(_slides, task.places))
+            for place, direct in zip(task.places, task.direct, strict=True):
                 if not direct and place.element is not None and place.base in self.computed:
-                    uses = REPEATED if _repeats(place.element) else 1
+                    uses = OVERLAPPING if slides else REPEATED if _repeats(place.element) else 1
                     self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + uses
         self.by_node[node] = made
         self.tasks.extend(made)

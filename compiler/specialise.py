@@ -17,7 +17,7 @@ from symgraph import dims, origin
 from symgraph.dims import Atom, Dim, Size
 from symgraph.errors import OutOfBoundsError, ShapeError, SymgraphError, located
 from symgraph.expr import Expr, bodies_of, format_expr, rebuild, toposort, typed_placeholder
-from symgraph.ops import array as ar, control as ct
+from symgraph.ops import array as ar, control as ct, windows
 from symgraph.types import ArrayType, Opaque, Shape, format_shape
 
 
@@ -269,6 +269,21 @@ def _lengths(node: Expr) -> Iterator[tuple[Size, str, Size]]:
             yield kind.shape[0], "==", length
 
 
+def _windows(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    params = node.params
+    spans = windows.reach(params["sizes"], params["dilations"])
+    for axis, span in zip(params["axes"], spans, strict=True):
+        yield _shape(node.args[0])[axis], ">=", span
+
+
+def _filters(node: Expr) -> Iterator[tuple[Size, str, Size]]:
+    x, w = (_shape(a) for a in node.args)
+    yield x[1], "==", w[0]
+    yield x[2], "==", w[2]
+    for length, size, dilation in zip(x[3:], w[3:], node.params["dilations"], strict=True):
+        yield length, ">=", (size - 1) * dilation + 1
+
+
 _RULES: dict[str, Callable[[Expr], Iterator[tuple[Size, str, Size]]]] = {
     "elementwise": _broadcasts,
     "reduction": _reductions,
@@ -281,6 +296,8 @@ _RULES: dict[str, Callable[[Expr], Iterator[tuple[Size, str, Size]]]] = {
     "broadcast_to": _broadcasts,
     "squeeze": _squeezes,
     "loop": _lengths,
+    "windows": _windows,
+    "correlate": _filters,
 }
 
 
@@ -292,6 +309,8 @@ def requirement_error(r: Requirement, sizes: Mapping[str, int]) -> SymgraphError
     if r.node.op.name in ("getitem", "take"):
         kind = OutOfBoundsError
         text = f"{r.node.op.name}: an index is out of bounds for an axis of size {left}"
+    elif r.relation == ">=" and r.node.op.kind != "reduction":
+        text = f"{r.node.op.name}: windows that span {right} do not fit into {left} elements, in shapes {shapes}"
     elif r.relation == ">=":
         text = f"{r.node.op.name}: the reduced axis of {shapes} is empty and {r.node.op.name} has no identity"
     else:

@@ -1,13 +1,15 @@
 """symgraph: write a formula once in NumPy's style; evaluate it, differentiate it, compile it, look at it.
 
-The names below are the language. `compile` and `trace` import the compiler when they are first used, so that
-importing symgraph stays cheap.
+The names below are the language. `compile` and `trace` import the compiler when they are first used, `nn` and `optim`
+come likewise, so that importing symgraph stays cheap.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
+from symgraph import random as random, tree as tree
 from symgraph.config import config as config, no_grad as no_grad, using_config as using_config
 from symgraph.control import (
     cond as cond,
@@ -218,6 +220,7 @@ from symgraph.ops.elementwise import (
     tanh as tanh,
     trunc as trunc,
 )
+from symgraph.ops.random import ndtri as ndtri
 from symgraph.origin import scope as scope
 from symgraph.pictures import (
     get_dot_graph as get_dot_graph,
@@ -238,6 +241,7 @@ if TYPE_CHECKING:
         get_num_threads as get_num_threads,
         set_num_threads as set_num_threads,
     )
+    from symgraph import nn as nn, optim as optim
 
 __version__ = "0.1.0"
 
@@ -266,17 +270,20 @@ true_divide = _rows.div
 
 
 _DOORS = ("compile", "get_num_threads", "set_num_threads")
+_PARTS = ("nn", "optim")
 
 
 def __getattr__(name: str) -> Any:
-    """The doors to the compiler, opened when they are first used."""
+    """The doors to the compiler and to what not everyone needs, opened when they are first used."""
     if name in _DOORS:
         import compiler
 
         globals()[name] = getattr(compiler, name)
         return globals()[name]
+    if name in _PARTS:
+        return importlib.import_module(f"symgraph.{name}")
     raise AttributeError(f"module 'symgraph' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_DOORS])
+    return sorted({*globals(), *_DOORS, *_PARTS})

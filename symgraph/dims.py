@@ -354,7 +354,8 @@ def slice_bounds(index: slice, size: Size) -> tuple[Size, Size]:
     if step == 0:
         raise ValueError("slice step cannot be zero")
     if isinstance(index.start, Dim) or isinstance(index.stop, Dim):  # made by the library, known to lie inside
-        return index.start, index.stop - index.start
+        length = index.stop - index.start
+        return index.start, length if step == 1 else floordiv(length + (step - 1), step)
     if isinstance(size, int):
         start, stop, step = slice(index.start, index.stop, step).indices(size)
         return start, len(range(start, stop, step))

@@ -703,7 +703,7 @@ def _store(gradients: Mapping[Variable, Any], seed: Variable) -> None:
 
 
 def _owner(data: Any) -> Any:
-    return data if data.base is None else data.base
+    return data.base if isinstance(data.base, _ndarray) else data  # memory of other kinds is no array
 
 
 def numerical_diff(f: Callable[[Variable], Any], x: Variable, eps: float = 1e-4) -> Any:

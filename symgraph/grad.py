@@ -15,6 +15,7 @@ from symgraph.expr import Body, Expr, as_expr, bound, build, check_same_shape, r
 from symgraph.interning import collection_paused
 from symgraph.op import NONE, Op, Params
 from symgraph.ops import array as ar, control as ct, elementwise as ew
+from symgraph.tree import LEAF, flatten, unflatten
 from symgraph.types import ArrayType, Opaque, Shape
 from symgraph.value import Value
 
@@ -22,13 +23,14 @@ SHORT = 4
 """Rows and columns of a product of matrices up to which a loop computes it again for its gradient."""
 
 
-def grad(y: Expr, wrt: Expr | Sequence[Expr], cotangent: Any = None) -> list[Expr]:
+def grad(y: Expr, wrt: Any, cotangent: Any = None) -> Any:
     """The gradients of `y` with respect to each of `wrt`, as expressions of their shapes.
 
     Args:
         y: what is differentiated; where it is not a scalar, the gradient of the sum of its elements weighted by
             `cotangent` is taken.
-        wrt: symbols, placeholders or inner nodes.
+        wrt: a symbol or a sequence of symbols, placeholders or inner nodes, for which a list of gradients is returned;
+            or a tree of them (:mod:`symgraph.tree`), for which a tree of gradients is.
         cotangent: weights in the shape of `y`; ones by default.
 
     Raises:
@@ -41,7 +43,10 @@ def grad(y: Expr, wrt: Expr | Sequence[Expr], cotangent: Any = None) -> list[Exp
 
     Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 3 (reverse mode).
     """
-    targets = [getattr(w, "expr", w) for w in ([wrt] if isinstance(wrt, Value) else wrt)]
+    symbols, structure = flatten([wrt] if isinstance(wrt, Value) else wrt)
+    if structure is LEAF:  # some other sequence
+        symbols, structure = flatten(list(wrt))
+    targets = [getattr(w, "expr", w) for w in symbols]
     for target in targets:
         if not isinstance(target, Expr):
             raise GradientError(f"grad: wrt must be symbols, got {type(target).__name__}")
@@ -51,7 +56,9 @@ def grad(y: Expr, wrt: Expr | Sequence[Expr], cotangent: Any = None) -> list[Exp
         raise GradientError(f"grad: {y!r} is {y.type.dtype}; only floating-point values have gradients")
     seed = ar.full_like(y, fill=1) if cotangent is None else as_expr(cotangent)
     check_same_shape("grad: cotangent", seed.type, y.type)
-    return pullback([y], [seed], targets)
+    found = pullback([y], [seed], targets)
+    listed = isinstance(structure, list | tuple) and all(part is LEAF for part in structure)
+    return found if listed else unflatten(structure, iter(found))
 
 
 def check_differentiable(target: Expr) -> None:

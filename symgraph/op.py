@@ -31,6 +31,8 @@ COMMUTATIVE = "commutative"
 ASSOCIATIVE = "associative"
 IDEMPOTENT = "idempotent"
 CHEAP = "cheap"
+AS_GIVEN = "as given"
+"""Operands enter the scalar rule in their own dtypes, not in that of the result."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,8 +1,13 @@
-"""Nested tuples, lists and dicts of values: taken apart and put together again."""
+"""Nested tuples, lists, dicts and dataclasses of values: taken apart and put together again."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from symgraph.errors import ShapeError
 
 
 class Leaf:
@@ -20,23 +25,30 @@ class Leaf:
 LEAF = Leaf()
 
 
+STATIC = {"static": True}
+"""The metadata of a dataclass's field that holds a setting, and not values: it belongs to the structure."""
+
+
 def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """The values in order, and the structure they stood in (dicts in the order of their keys' insertion).
+    """The values in order, and the structure they stood in.
+
+    Dicts are in the order of their keys' insertion, dataclasses in that of their fields, without those that are None
+    or whose metadata is STATIC.
 
     >>> flatten({"loss": 1, "parts": (2, 3)})
     ([1, 2, 3], {'loss': *, 'parts': (*, *)})
+    >>> @dataclasses.dataclass
+    ... class Scaled:
+    ...     factor: object
+    ...     power: int = dataclasses.field(default=2, metadata=STATIC)
+    >>> flatten(Scaled(3.0))
+    ([3.0], Scaled(factor=*, power=2))
     """
-    if isinstance(tree, dict):
-        parts = {key: flatten(value) for key, value in tree.items()}
-        return [v for values, _ in parts.values() for v in values], {k: s for k, (_, s) in parts.items()}
-    if isinstance(tree, list | tuple):
-        flat = [flatten(value) for value in tree]
-        values = [v for some, _ in flat for v in some]
-        shapes = [s for _, s in flat]
-        if hasattr(tree, "_fields"):
-            return values, type(tree)(*shapes)
-        return values, (shapes if isinstance(tree, list) else tuple(shapes))
-    return [tree], LEAF
+    parts = _parts(tree)
+    if parts is None:
+        return [tree], LEAF
+    flat = [flatten(part) for part in parts.values()]
+    return [v for values, _ in flat for v in values], _like(tree, dict(zip(parts, (s for _, s in flat), strict=True)))
 
 
 def unflatten(structure: Any, values: Any) -> Any:
@@ -47,9 +59,110 @@ def unflatten(structure: Any, values: Any) -> Any:
     """
     if structure is LEAF:
         return next(values)
-    if isinstance(structure, dict):
-        return {key: unflatten(part, values) for key, part in structure.items()}
-    parts = [unflatten(part, values) for part in structure]
-    if hasattr(structure, "_fields"):
-        return type(structure)(*parts)
-    return parts if isinstance(structure, list) else tuple(parts)
+    parts = _parts(structure)
+    assert parts is not None
+    return _like(structure, {key: unflatten(part, values) for key, part in parts.items()})
+
+
+def _parts(tree: Any) -> dict[Any, Any] | None:
+    """What a node of the structure is made of, by key; None for a value."""
+    if isinstance(tree, dict):
+        return tree
+    if isinstance(tree, list | tuple):
+        return dict(enumerate(tree))
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        values = {f.name: getattr(tree, f.name) for f in dataclasses.fields(tree) if "static" not in f.metadata}
+        return {name: value for name, value in values.items() if value is not None}
+    return None
+
+
+def _like(tree: Any, parts: dict[Any, Any]) -> Any:
+    """The same node with other parts."""
+    if isinstance(tree, dict):
+        return parts
+    if isinstance(tree, list):
+        return list(parts.values())
+    if isinstance(tree, tuple):
+        return type(tree)(*parts.values()) if hasattr(tree, "_fields") else tuple(parts.values())
+    made = object.__new__(type(tree))  # __init__ may compute, and a structure holds no values to compute with
+    for f in dataclasses.fields(tree):
+        object.__setattr__(made, f.name, parts[f.name] if f.name in parts else getattr(tree, f.name))
+    return made
+
+
+def map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:  # noqa: A001
+    """The tree with `function` applied to each value, and to those of the other trees in the same places.
+
+    Raises:
+        ShapeError: the trees have different structures.
+
+    >>> map(lambda a, b: a + b, {"x": 1, "y": [2]}, {"x": 10, "y": [20]})
+    {'x': 11, 'y': [22]}
+    """
+    values, structure = flatten(tree)
+    columns = [values]
+    for other in others:
+        some, found = flatten(other)
+        if not _alike(structure, found):
+            raise ShapeError(f"tree.map: structures differ: {structure!r} and {found!r}")
+        columns.append(some)
+    return unflatten(structure, iter([function(*row) for row in zip(*columns, strict=True)]))
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if type(a) is not type(b):
+        return False
+    parts, others = _parts(a), _parts(b)
+    if parts is None or others is None:
+        return a is b
+    return parts.keys() == others.keys() and all(_alike(parts[key], others[key]) for key in parts)
+
+
+# -- trees of placeholders ---------------------------------------------------------------------------------------------
+
+
+def placeholders(prefix: str, tree: Any) -> Any:
+    """A placeholder for each value, declared as the value is, and named by its place in the tree.
+
+    >>> import numpy as np
+    >>> placeholders("w", {"bias": np.zeros(3), "more": [1.0]})
+    {'bias': w_bias, 'more': [w_more_0]}
+    """
+    from symgraph.expr import placeholder  # trees are part of what expressions are built with
+    from symgraph.ops.array import type_of
+
+    values, structure = flatten(tree)
+    names: dict[str, None] = {}
+    for path in _paths(tree):
+        name = "_".join([prefix, *(re.sub(r"\W", "_", str(key)) for key in path)])
+        while name in names:
+            name += "_"
+        names[name] = None
+    types = [type_of(v) for v in values]
+    made = [placeholder(n, t.shape, t.dtype) for n, t in zip(names, types, strict=True)]
+    return unflatten(structure, iter(made))
+
+
+def _paths(tree: Any) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to each value."""
+    parts = _parts(tree)
+    if parts is None:
+        yield ()
+        return
+    for key, part in parts.items():
+        yield from ((key, *path) for path in _paths(part))
+
+
+def arguments(symbols: Any, values: Any) -> dict[str, Any]:
+    """Keywords for a compiled function: a tree of values, by the names of a tree of placeholders.
+
+    Raises:
+        ShapeError: the trees have different structures.
+
+    >>> symbols = placeholders("w", (1.0, 2.0))
+    >>> arguments(symbols, (3.0, 4.0))
+    {'w_0': 3.0, 'w_1': 4.0}
+    """
+    found: dict[str, Any] = {}
+    map(lambda symbol, value: found.update({symbol.name: value}), symbols, values)
+    return found

@@ -87,6 +87,43 @@ def respread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return np.broadcast_to(g, x.shape)
 
 
+def sliding(axes: Any, sizes: Any, strides: Any, dilations: Any) -> dict[str, Any]:
+    return {"axes": axes, "sizes": sizes, "strides": strides, "dilations": dilations}
+
+
+WINDOWS = [
+    (V, sliding((0,), (2,), (1,), (1,))),
+    (B, sliding((0, 1), (3, 2), (1, 2), (1, 1))),
+    (B, sliding((-1,), (2,), (1,), (3,))),
+    (A, sliding((2, 0), (2, 2), (2, 2), (1, 1))),
+    (A, sliding((1,), (2,), (2,), (1,))),
+]
+
+
+def window_places(x: Any, axes: Any, sizes: Any, strides: Any, dilations: Any) -> Any:
+    """The index of the elements at each position in all windows, with that position."""
+    for inside in np.ndindex(*sizes):
+        index = [slice(None)] * x.ndim
+        for axis, k, size, s, d in zip(axes, inside, sizes, strides, dilations, strict=True):
+            index[axis] = slice(k * d, k * d + (x.shape[axis] - (size - 1) * d - 1) // s * s + 1, s)
+        yield inside, tuple(index)
+
+
+def windows_of(x: Any, axes: Any, **p: Any) -> Any:
+    found = {inside: x[index] for inside, index in window_places(x, axes, **p)}
+    out = np.zeros((*found[(0,) * len(axes)].shape, *p["sizes"]), x.dtype)
+    for inside, part in found.items():
+        out[(..., *inside)] = part
+    return out
+
+
+def windows_added(g: Any, x: Any, axes: Any, **p: Any) -> Any:
+    out = np.zeros(x.shape, g.dtype)
+    for inside, index in window_places(x, axes, **p):
+        out[index] += g[(..., *inside)]
+    return out
+
+
 I1, I2 = np.array([2, 0, -1, 2]), np.array([[0, -2], [1, 1]])
 CASES: list[Case] = [
     *(
@@ -109,6 +146,9 @@ CASES: list[Case] = [
         Case("expand_dims", (a,), {"axis": s}, lambda x, s=s: np.expand_dims(x, s))
         for a, s in ((A, (0,)), (B, (-1, 1)), (V, (0, 2)))
     ),
+    *(Case("windows", (a,), p, lambda x, p=p: windows_of(x, **p)) for a, p in WINDOWS),
+    *(Case("add_windows", (windows_of(a, **p), a), p, lambda g, x, p=p: windows_added(g, x, **p)) for a, p in WINDOWS),
+    *(Case("iota", (a,), {}, lambda x: np.arange(x.size).reshape(x.shape)) for a in (A, B, V, E, ONE)),
     *(Case("squeeze", (a,), {"axis": s}, lambda x, s=s: np.squeeze(x, s)) for a, s in ((ONE, (0,)), (ONE, (-2,)))),
     *(
         Case("flip", (a,), {"axis": s}, lambda x, s=s: np.flip(x, s))

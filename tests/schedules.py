@@ -119,7 +119,7 @@ def text_of(name: str) -> str:
 
 def without_lines(text: str) -> str:
     """The text without the user's files and lines."""
-    return re.sub(r"   (gradient of )?\S+\.py:\d+(, (fused with|also) \S+)*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"   ((second )?gradient of )?\S+\.py:\d+(, .*)?$", "", text, flags=re.MULTILINE)
 
 
 def main() -> None:

@@ -14,10 +14,12 @@ from compiler.passes.fuse import fuse_multiply_add
 from compiler.passes.inside import Pass, inside_first
 from compiler.passes.loops import tidy_loops
 from compiler.passes.rewrite import Rewrite
+from compiler.passes.roll import roll
 from compiler.passes.simplify import simplify
 from symgraph.expr import Expr
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
+    ("roll", inside_first(roll)),
     ("simplify", inside_first(simplify)),
     ("tidy loops", inside_first(tidy_loops)),
     ("form branches", inside_first(form_branches)),

@@ -48,11 +48,13 @@ def normalize_axis(axis: int, ndim: int, what: str) -> int:
 
 
 class AxisMap(NamedTuple):
-    """Where a view reads one axis of its argument: ``offset + step * index[axis]`` (axis None: at `offset`)."""
+    """Where a view reads one axis of its argument: ``offset + step * index[axis]`` (axis None: at `offset`), and in
+    windows ``+ step * index[axis]`` for `also`, another pair of axis and step."""
 
     axis: int | None
     step: int
     offset: Size
+    also: tuple[int, int] | None = None
 
 
 IndexMap = tuple[AxisMap, ...]
@@ -862,6 +864,22 @@ def _expand_size(x: Any, axis: int | None) -> Any:
         return None
     length = dims.product(shape) if axis is None else shape[normalize_axis(axis, len(shape), "size")]
     return lift(length) if isinstance(length, int) else None
+
+
+iota: Op = register(
+    Op(
+        name="iota",
+        kind="source",
+        impl=lambda x: np.arange(np.size(x)).reshape(np.shape(x)),
+        grad=NONE,
+        infer=lambda types, params: ArrayType(np.dtype(np.int64), types[0].shape),
+        lower="iota",
+        onnx="",
+        domain=ANY,
+        shape_only=(0,),
+    )
+)
+"""The number of each element of x, in C order: where the loops are, so nothing is stored."""
 
 
 def as_size(value: Any) -> Size:

@@ -10,6 +10,7 @@ import numpy as np
 
 from symgraph.errors import DTypeError, InputError
 from symgraph.op import (
+    AS_GIVEN,
     ASSOCIATIVE,
     CHEAP,
     COMMUTATIVE,
@@ -939,6 +940,7 @@ cast: Op = register(
         grad=(lambda g, out, x, *, dtype: g if np.dtype(dtype).kind == "f" else None,),
         infer=_infer_cast,
         lower=lambda m, x, *, dtype: m.cast(x, np.dtype(dtype)),
+        traits=frozenset({AS_GIVEN}),
     )
 )
 stop_gradient: Op = register(
@@ -959,7 +961,7 @@ def operand_dtypes(op: Op, types: Sequence[ArrayType], out: ArrayType, params: A
     """The dtype each operand is converted to before the scalar rule runs."""
     given: tuple[np.dtype[Any], ...] = tuple(t.dtype for t in types)  # type: ignore[misc]
     if op.ufunc is None:
-        if op is cast:
+        if AS_GIVEN in op.traits:
             return given
         return (given[0], out.dtype, out.dtype) if op is where else (out.dtype,) * len(types)  # type: ignore[return-value]
     if op in COMPARISONS and any(t.weak for t in types) and all(d.kind in "iu" for d in given):

@@ -1,0 +1,316 @@
+"""Equal steps become a loop: what Python's own `for` has unrolled is found again, and rolled back.
+
+A long path of values that depend on each other is followed through the graph, and the places are found where it repeats
+itself: its anchors, one for each step. A value belongs to the step of the last anchor that it depends on, so what
+steps pass on to each other, add up, or compute beside the path is found with them. Steps of equal structure are one
+body; what they take from outside is the same for all, or an array of which each takes an element; what is used of them
+elsewhere is gathered. The gradient of such a formula is a path of the same kind, which takes what the first loop has
+gathered.
+
+Numbers are rolled wherever that is long. Arrays are rolled where a step ends in memory in any case, as a product or a
+reduction does; elementwise steps on arrays are better off in one loop nest, in which nothing is stored between them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from compiler.graph import Graph
+from compiler.passes.columns import line, shape_of, stacked
+from compiler.passes.periods import Stretch, stretches
+from compiler.passes.rewrite import Rewrite
+from compiler.passes.steps import KINDS, Each, Earlier, Fixed, Member, Steps, Tokens, find_map, find_steps, is_number
+from compiler.passes.writes import join_parts
+from symgraph import origin
+from symgraph.expr import Body, Expr, as_expr, bound, build, intern
+from symgraph.op import loop_dtypes
+from symgraph.ops import array as ar, control as ct, elementwise as ew
+from symgraph.types import ArrayType
+
+LEAST_STEPS, LEAST_NODES = 32, 1000
+"""How many steps, and how many operations on numbers in all of them, are worth a loop: fewer compile quickly as they
+are. Where there is one, others that take what it gathers may be shorter."""
+
+LEAST_GRAPH = 256
+"""Nodes of a graph that is looked through."""
+
+IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
+"""What a step on arrays must hold to be rolled: kinds whose results, or operands, lie in memory."""
+
+ATTEMPTS = 4
+"""Paths that are tried where nothing on the longest can be rolled."""
+
+MULTIPLES = (1, 2, 3)
+"""How many periods are taken for one step."""
+
+EFFORT = 24
+"""How often nodes are looked at, on average: more loops than this leaves time for stay as they are."""
+
+State = tuple[Member, int]
+"""A value that is handed on: what a member was so many steps ago."""
+
+
+def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
+    """x1 = f(x0), x2 = f(x1), ... -> a loop"""
+    if any(node.op is ct.switch for node in graph.order):
+        return list(graph.outputs)  # what only one branch needs must stay in it: branches come first
+    failed: set[Expr] = set()
+    tokens, before = Tokens(), graph
+    budget, attempts = EFFORT * len(graph.order), ATTEMPTS
+    while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
+        path = _longest_path(graph.order, failed)
+        rolling = _Rolling(graph, graph is before, record)
+        budget -= len(graph.order)
+        for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
+            for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
+                several = Stretch(stretch.start, stretch.period * times, stretch.times // times)
+                if budget > 0 and several.times >= LEAST_STEPS:
+                    budget -= len(graph.order)
+                    if rolling.along([node for node, _ in path], several, tokens):
+                        break
+        if rolling.gone:
+            graph = Graph(rolling.made(graph.outputs))
+        else:
+            failed.update(node for node, _ in path)
+            attempts -= 1
+    if len(before.order) < LEAST_GRAPH:
+        return list(graph.outputs)
+    least = LEAST_NODES if graph is before else LEAST_STEPS
+
+    def gather(column: Sequence[Expr]) -> list[Expr]:
+        return _gathered(graph, column, tokens, least, record)
+
+    after = join_parts(graph, gather, record)
+    # Where most nodes are as they were, what loops gather would be read one by one.
+    return after if 2 * len(Graph(after).order) <= len(before.order) else list(before.outputs)
+
+
+def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple[Expr, int]]:
+    """The longest path through nodes that are no arrays, or are stored; each with the argument that it goes by."""
+    depth: dict[Expr, int] = {}
+    by: dict[Expr, int] = {}
+    last, most = order[0], -1
+    for node in order:
+        deepest = at = -1
+        for number, arg in enumerate(node.args):
+            if depth[arg] > deepest:
+                deepest, at = depth[arg], number
+        by[node] = at
+        if is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed):
+            deepest += node not in failed
+        depth[node] = deepest
+        if deepest > most:
+            last, most = node, deepest
+    path = []
+    while last.args:
+        path.append((last, by[last]))
+        last = last.args[by[last]]
+    return path[::-1]
+
+
+class _Rolling:
+    """Loops along one path, in place of its steps; the first of a graph, or others."""
+
+    def __init__(self, graph: Graph, first: bool, record: Callable[[Rewrite], None]) -> None:
+        self.graph, self.first, self.record = graph, first, record
+        self.now: dict[Expr, Expr] = {}
+        self.gone: set[Expr] = set()
+
+    def along(self, path: Sequence[Expr], stretch: Stretch, tokens: Tokens) -> bool:
+        """Roll the steps along a stretch of the path, if they are worth a loop; returns whether they are."""
+        start, period, count = stretch
+        one = path[start : start + period]
+        numbers = all(map(is_number, one))
+        if not numbers and not any(node.op.kind in IN_MEMORY for node in one):
+            return False
+        anchors = path[start : start + period * count : period]
+        steps = find_steps(self.graph, anchors, tokens, numbers, self.now, self.gone)
+        if steps is None or steps.rounds < LEAST_STEPS:
+            return False
+        if numbers and self.first and not self.gone and steps.rounds * len(steps.members) < LEAST_NODES:
+            return False
+        self._replace(steps)
+        return True
+
+    def made(self, nodes: Sequence[Expr]) -> list[Expr]:
+        """Nodes as they are with loops in place."""
+        now, stack = self.now, list(nodes)
+        with origin.derived_from() as derived:
+            while stack:
+                node = stack[-1]
+                if node in now:
+                    stack.pop()
+                    continue
+                missing = [a for a in node.args if a not in now]
+                if missing:
+                    stack.extend(missing)
+                    continue
+                derived.follow(node.marks)
+                now[node] = applied(node, [now[a] for a in node.args])
+                stack.pop()
+        return [now[node] for node in nodes]
+
+    def _replace(self, steps: Steps) -> None:
+        lag, count = steps.lag, steps.count
+        sample = steps.members[0].nodes[lag]
+        self.gone.update(node for member in steps.members if member.own for node in member.nodes[lag:])
+        with origin.derived_from(sample.marks):
+            whole, states, rows, reverse = _loop(steps, self.made, self.record)
+        place = {state: k for k, state in enumerate(states)}
+        for member, used in steps.used.items():
+            nodes, row = member.nodes, None
+            for step in used:
+                with origin.derived_from(nodes[step].marks):
+                    held = place.get((member, count - step))
+                    if held is not None:
+                        self.now[nodes[step]] = as_expr(ct.item(whole, index=held))
+                        continue
+                    if row is None:
+                        row = as_expr(ct.item(whole, index=len(states) + rows.index(member)))
+                        rest = (ar.ALL,) * len(shape_of(nodes[step]))
+                    at = count - 1 - step if reverse else step - lag
+                    kind = ct.part_of(row.type)
+                    self.now[nodes[step]] = intern(ar.getitem, (row,), (("index", (at, *rest)),), kind)
+        self.record(Rewrite(f"x{steps.rounds} steps -> one loop", sample, whole))
+
+
+def _gathered(
+    graph: Graph, column: Sequence[Expr], tokens: Tokens, least: int, record: Callable[[Rewrite], None]
+) -> list[Expr]:
+    """Values, of which as many as follow each other and are computed alike are elements of what a loop gathers."""
+    kinds = [tokens.of(node) for node in column]
+    edges = [0, *(k for k in range(1, len(kinds)) if kinds[k] != kinds[k - 1]), len(kinds)]
+    low, high = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
+    some = column[low:high]
+    if len(some) < LEAST_STEPS or len(set(some)) < len(some) or not some[0].args or some[0].op.kind not in KINDS:
+        return list(column)
+    if some[0].op.kind in ("view", "part"):
+        return list(column)
+    steps = find_map(graph, some, tokens)
+    if steps is None or steps.rounds < LEAST_STEPS or steps.rounds * len(steps.members) < least:
+        return list(column)
+    with origin.derived_from(some[0].marks):
+        whole, _, (root,), reverse = _loop(steps, list, record)
+        row = as_expr(ct.item(whole, index=0))
+        elements = [as_expr(ar.getitem(row, index=(k,))) for k in range(steps.rounds)]
+    record(Rewrite(f"x{steps.rounds} values -> one loop", some[0], whole))
+    now = dict(zip(root.nodes, elements[::-1] if reverse else elements, strict=True))
+    return [now.get(node, node) for node in column]
+
+
+# -- the loop ----------------------------------------------------------------------------------------------------------
+
+
+def _loop(
+    steps: Steps, made: Callable[[Sequence[Expr]], list[Expr]], record: Callable[[Rewrite], None]
+) -> tuple[Expr, list[State], list[Member], bool]:
+    """The loop; which states it has, what it gathers, and whether it runs backwards."""
+    lag = steps.lag
+    states = list(_states(steps))
+    held = set(states)
+    rows = [m for m, used in steps.used.items() if any((m, steps.count - step) not in held for step in used)]
+    sources = [source for member in steps.members for source in member.sources]
+    over = list(dict.fromkeys(source.nodes[lag:] for source in sources if isinstance(source, Each)))
+    outside = list(dict.fromkeys(s.node for s in sources if isinstance(s, Fixed) and not _is_literal(s.node)))
+    fixed = dict(zip(outside, made(outside), strict=True))
+    columns = [made(column) for column in over]
+    lines = [line(*column[:2]) for column in columns]
+    reverse = 2 * sum(at is not None and at.step < 0 for at in lines) > len(lines)
+    xs = [stacked(column[::-1] if reverse else column) for column in columns]
+    kinds = [member.nodes[lag].type for member, _ in states]
+    while True:
+        at = bound("i", ct.INDEX)
+        firsts = {state: bound(f"s{k}", kind) for k, (state, kind) in enumerate(zip(states, kinds, strict=True))}
+        parts = {c: bound(f"x{k}", ct.part_of(as_expr(x).type)) for k, (c, x) in enumerate(zip(over, xs, strict=True))}
+        given = {
+            node: bound(f"c{k}", now.type) for k, (node, now) in enumerate(zip(outside, made(outside), strict=True))
+        }
+        values = _round(steps, firsts, parts, given)
+        after = [values[m] if back == 1 else firsts[m, back - 1] for m, back in states]
+        grown = [value.type for value in after]
+        if grown == kinds:
+            break
+        kinds = grown  # what was a Python number is an element of an array in a loop
+    outputs = roll(Graph([*after, *(values[m] for m in rows)]), record)
+    whole = ct.loop(
+        *made([m.nodes[lag - back] for m, back in states]),
+        *xs,
+        *fixed.values(),
+        trips=ct.SIZED,
+        length=steps.rounds,
+        states=len(states),
+        xs=len(xs),
+        body=Body([at, *firsts.values(), *parts.values(), *given.values()], outputs),
+        cond=None,
+        reverse=reverse,
+        limit=None,
+        checkpoint="all",
+    )
+    return whole, states, rows, reverse
+
+
+def _states(steps: Steps) -> dict[State, None]:
+    """What a step takes from earlier ones, and what is used of the last step alone."""
+    states: dict[State, None] = {}
+    for member in steps.members:
+        for source in member.sources:
+            if isinstance(source, Earlier):
+                states.update(dict.fromkeys((source.member, back + 1) for back in range(source.lag)))
+    for member, used in steps.used.items():
+        if used == {steps.count - 1}:
+            states[member, 1] = None
+    return states
+
+
+def _round(
+    steps: Steps,
+    firsts: Mapping[State, Expr],
+    parts: Mapping[tuple[Expr, ...], Expr],
+    given: Mapping[Expr, Expr],
+) -> dict[Member, Expr]:
+    """The values of a step, from the parameters of the body."""
+    values: dict[Member, Expr] = {}
+    with origin.derived_from() as derived:
+        for member in steps.members:
+            node, args = member.nodes[steps.lag], []
+            for source in member.sources:
+                if isinstance(source, Earlier):
+                    args.append(firsts[source.member, source.lag] if source.lag else values[source.member])
+                elif isinstance(source, Each):
+                    args.append(parts[source.nodes[steps.lag :]])
+                else:
+                    args.append(given.get(source.node, source.node))
+            derived.follow(node.marks)
+            values[member] = applied(node, args)
+    return values
+
+
+def _is_literal(node: Expr) -> bool:
+    return node.op is ar.constant and not node.type.shape
+
+
+def applied(node: Expr, args: Sequence[Expr]) -> Expr:
+    """The node's operation on other arguments, which may be strong where they were weak; what it gives is not changed
+    by that."""
+    if tuple(args) == node.args:
+        return node
+    fitted = list(args)
+    if node.op.kind == "elementwise" and not node.type.weak:
+        for number, (now, before) in enumerate(zip(args, node.args, strict=True)):
+            if before.type.weak and not now.type.weak:
+                fitted[number] = _cast(now, _dtype_within(node, number))
+    return build(node.op, fitted, node.params)
+
+
+def _dtype_within(node: Expr, number: int) -> Any:
+    """The dtype in which an operation takes an argument."""
+    types: list[ArrayType] = [a.type for a in node.args]
+    if node.op.ufunc is None:
+        return node.type.dtype
+    return loop_dtypes(node.op.ufunc, tuple((t.dtype, t.weak) for t in types))[number]
+
+
+def _cast(x: Expr, dtype: Any) -> Expr:
+    return x if x.type.dtype == dtype else as_expr(ew.cast(x, dtype=dtype.str))

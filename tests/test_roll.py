@@ -1,0 +1,414 @@
+"""Unrolled repetitions become loops again: which do and which do not, with the same bits as without loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import symgraph as sg
+from compiler import passes
+from compiler.graph import Graph
+from compiler.interpret import interpret
+from compiler.passes.columns import stacked
+from compiler.passes.periods import Stretch, stretches
+from compiler.passes.roll import LEAST_STEPS, roll
+from symgraph.expr import Expr, toposort
+from symgraph.ops import control as ct
+
+Formula = Callable[[], tuple[Expr, list[Expr], dict[str, Any]]]
+
+
+def number(name: str, dtype: str = "float64") -> Expr:
+    return sg.placeholder(name, shape=(), dtype=dtype)
+
+
+X, W, H = number("x"), number("w"), number("h")
+XS = sg.placeholder("xs")
+N = 400
+
+
+@contextmanager
+def without_loops() -> Iterator[None]:
+    """The optimiser without the pass."""
+    whole = passes.PIPELINE
+    try:
+        passes.PIPELINE = tuple(step for step in whole if not step[0].startswith("roll"))
+        yield
+    finally:
+        passes.PIPELINE = whole
+
+
+def rolled(outputs: Sequence[Expr]) -> tuple[list[Expr], list[str]]:
+    """The typed outputs after the pass, and the rules that it has applied."""
+    rules: list[str] = []
+    return roll(Graph(outputs), lambda rewrite: rules.append(rewrite.rule)), rules
+
+
+def loops(outputs: Sequence[Expr]) -> list[int]:
+    """How many rounds each loop has."""
+    return [node.params["length"] for node in toposort(outputs) if node.op is ct.loop]
+
+
+# -- formulas whose repetitions become loops ---------------------------------------------------------------------------
+
+
+def recurrence() -> Any:
+    y = H
+    for k in range(N):
+        y = np.sin(y) * 0.5 + XS[k] * W
+    return y, [H, W, XS], {"h": 0.1, "w": 0.2, "xs": np.linspace(0, 1, N + 3)}
+
+
+def taylor_by_recurrence() -> Any:
+    term = total = X
+    for k in range(1, 300):
+        term = -term * X * X / (2 * k * (2 * k + 1))
+        total = total + term
+    return total, [X], {"x": 0.7}
+
+
+def newton() -> Any:
+    x = X
+    for _ in range(N):
+        x = x - (x**4 - 2 * x**2 + 0.3) / (4 * x**3 - 4 * x + 7)
+    return x, [X], {"x": 2.0}
+
+
+def horner() -> Any:
+    p = X * 0.0
+    for k in range(600):
+        p = p * X + (0.5 + (k % 7) * 0.25)
+    return p, [X], {"x": 0.7}
+
+
+def euler_of_lorenz() -> Any:
+    x, y, z = X, W, H
+    for _ in range(N):
+        x, y, z = x + 0.002 * (10 * (y - x)), y + 0.002 * (x * (28 - z) - y), z + 0.002 * (x * y - 8 / 3 * z)
+    return x + y * z, [X, W, H], {"x": 1.0, "w": 1.1, "h": 0.9}
+
+
+def runge_kutta() -> Any:
+    def slope(x: Any, v: Any) -> Any:
+        return v, -np.sin(x) - 0.1 * v
+
+    x, v, h = X, W, 0.01
+    for _ in range(100):
+        a, b = slope(x, v)
+        c, d = slope(x + h / 2 * a, v + h / 2 * b)
+        e, f = slope(x + h / 2 * c, v + h / 2 * d)
+        g, i = slope(x + h * e, v + h * f)
+        x, v = x + h / 6 * (a + 2 * c + 2 * e + g), v + h / 6 * (b + 2 * d + 2 * f + i)
+    return x * v, [X, W], {"x": 1.0, "w": 0.3}
+
+
+def two_steps_back() -> Any:
+    a, b, total = X, W, X
+    for _ in range(400):
+        a, b = b, 0.3 * b + 0.6 * a
+        total = total + b * b
+    return total, [X, W], {"x": 1.0, "w": 0.5}
+
+
+def adam() -> Any:
+    m, v, p = X * 0, X * 0, X
+    for k in range(1, N):
+        g = 2 * p + np.cos(p)
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+        p = p - 0.01 * (m / (1 - 0.9**k)) / (np.sqrt(v / (1 - 0.99**k)) + 1e-8)
+    return p, [X], {"x": 1.3}
+
+
+def both_sides() -> Any:
+    y = X
+    for _ in range(N):
+        y = np.where(y > 1, y * 0.5, y * 1.3) + np.maximum(y, 0.2) * 0.1
+    return y, [X], {"x": 0.3}
+
+
+def backwards_and_strided() -> Any:
+    y = X
+    for k in range(N):
+        y = np.sin(y) * W + XS[N - k] * XS[2 * k + N + 1]
+    return y, [X, XS], {"x": 0.3, "w": 0.8, "xs": np.linspace(0, 1, 3 * N + 3)}
+
+
+def window() -> Any:
+    y = X
+    for k in range(N):
+        y = np.sin(y) * W + XS[k] * XS[k + 1] - XS[k + 2]
+    return y, [X, XS], {"x": 0.3, "w": 0.8, "xs": np.linspace(0, 1, N + 3)}
+
+
+def trajectory() -> Any:
+    y, ys = X, []
+    for _ in range(N):
+        y = np.sin(y) * W + 0.1
+        ys.append(y)
+    return np.stack(ys), [X, W], {"x": 0.3, "w": 0.8}
+
+
+def sum_over_elements() -> Any:
+    xs = sg.placeholder("xs", shape=(400,), dtype="float64")
+    total: Any = 0.0
+    for k in range(400):
+        total = total + np.sin(xs[k] * W) * (k + 2)
+    return total, [xs, W], {"xs": np.linspace(0, 1, 400), "w": 0.3}
+
+
+def single_precision() -> Any:
+    y = x = number("x", "float32")
+    for k in range(400):
+        y = np.sin(y) * (0.5 + k * 1e-4) + 0.1
+    return y, [x], {"x": np.float32(0.3)}
+
+
+def python_numbers() -> Any:
+    """Numbers of Python are weaker than arrays: a loop's elements are not, and float32 stays float32."""
+    y = x = sg.placeholder("x")
+    z = sg.placeholder("z", shape=(5,), dtype="float32")
+    for k in range(600):
+        y = y * (0.5 + k * 1e-4) + 0.1 * x
+    return (z * y).sum(), [x, z], {"x": 0.3, "z": np.linspace(0, 1, 5, dtype=np.float32)}
+
+
+NUMBERS: list[Formula] = [
+    recurrence,
+    taylor_by_recurrence,
+    newton,
+    horner,
+    euler_of_lorenz,
+    runge_kutta,
+    two_steps_back,
+    adam,
+    both_sides,
+    backwards_and_strided,
+    window,
+    trajectory,
+    sum_over_elements,
+    single_precision,
+    python_numbers,
+]
+
+
+def with_gradients(formula: Formula, order: int = 1) -> tuple[list[Expr], dict[str, Any]]:
+    y, wrt, values = formula()
+    outputs = [y, *sg.grad(y, wrt)]
+    if order == 2:
+        outputs += sg.grad(outputs[1] if outputs[1].type.shape == () else outputs[1].sum(), wrt)
+    return outputs, values
+
+
+@pytest.mark.parametrize("fma", [False, True])
+@pytest.mark.parametrize("formula", NUMBERS, ids=lambda f: f.__name__)
+def test_the_same_bits_as_unrolled(formula: Formula, fma: bool) -> None:
+    outputs, values = with_gradients(formula)
+    function = sg.compile(outputs, fma=fma)
+    found = function(**values)
+    ((_, variant),) = function.variants()
+    assert loops(variant.steps[-1].outputs)
+    assert len(toposort(variant.steps[-1].outputs)) < len(toposort(variant.steps[0].outputs)) / 4
+    with without_loops():
+        expected = sg.compile(outputs, fma=fma)(**values)
+    for a, b in zip(found, expected, strict=True):
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@pytest.mark.parametrize("formula", NUMBERS, ids=lambda f: f.__name__)
+def test_second_derivatives(formula: Formula) -> None:
+    """By the interpreter, which gives the graph of loops a meaning of its own."""
+    outputs, values = with_gradients(formula, order=2)
+    function = sg.compile(outputs, fma=False)
+    found = function(**values)
+    ((_, variant),) = function.variants()
+    typed, after = variant.steps[0].outputs, rolled(variant.steps[0].outputs)[0]
+    assert loops(after)
+    for a, b, c in zip(interpret(after, values), interpret(typed, values), found, strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+        np.testing.assert_allclose(a, c, rtol=1e-9 if np.asarray(a).dtype == np.float64 else 1e-3, atol=1e-30)
+
+
+def test_values_and_gradient_are_one_loop_each() -> None:
+    outputs, values = with_gradients(recurrence)
+    function = sg.compile(outputs)
+    function(**values)
+    ((_, variant),) = function.variants()
+    assert len(loops(variant.steps[-1].outputs)) == 2
+    assert "steps -> one loop" in function.explain()
+
+
+# -- arrays ------------------------------------------------------------------------------------------------------------
+
+
+def recurrent_net() -> Any:
+    w = sg.placeholder("w", shape=(4, 4), dtype="float64")
+    h = h0 = sg.placeholder("h", shape=(3, 4), dtype="float64")
+    xs = sg.placeholder("xs", shape=(64, 3, 4), dtype="float64")
+    for x in xs:
+        h = np.tanh(h @ w + x)
+    rng = np.random.default_rng(0)
+    return (h * h).sum(), [w, h0, xs], {"w": np.eye(4) / 2, "h": np.ones((3, 4)), "xs": rng.normal(size=(64, 3, 4))}
+
+
+def gates_over_columns() -> Any:
+    a, b = (sg.placeholder(name, shape=(4, 4), dtype="float64") for name in "ab")
+    h = h0 = sg.placeholder("h", shape=(3, 4), dtype="float64")
+    xs = sg.placeholder("xs", shape=(3, 64, 4), dtype="float64")
+    c = h
+    for t in range(64):
+        u = xs[:, t] @ a + h @ b
+        c = c * np.tanh(u) + 0.1 * u
+        h = np.tanh(c)
+    rng = np.random.default_rng(0)
+    given = {"a": np.eye(4) / 2, "b": np.eye(4) / 3, "h": np.ones((3, 4)), "xs": rng.normal(size=(3, 64, 4))}
+    return (h * h).sum(), [a, b, h0, xs], given
+
+
+def power_iteration() -> Any:
+    q = v = sg.placeholder("q", shape=("n",), dtype="float64")
+    a = sg.placeholder("a", shape=("n", "n"), dtype="float64")
+    for _ in range(64):
+        v = a @ v
+        v = v / np.sqrt((v * v).sum())
+    return (v * v * v).sum(), [q, a], {"q": np.ones(6), "a": np.random.default_rng(1).normal(size=(6, 6))}
+
+
+@pytest.mark.parametrize("formula", [recurrent_net, gates_over_columns, power_iteration], ids=lambda f: f.__name__)
+def test_steps_with_products_of_arrays(formula: Formula) -> None:
+    outputs, values = with_gradients(formula)
+    function = sg.compile(outputs, fma=False)
+    found = function(**values)
+    ((_, variant),) = function.variants()
+    assert len(loops(variant.steps[-1].outputs)) == 2
+    with without_loops():
+        expected = sg.compile(outputs, fma=False)(**values)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
+
+
+# -- what stays as it is -----------------------------------------------------------------------------------------------
+
+
+def unrolled_shapes() -> dict[str, Expr]:
+    x = sg.placeholder("v", shape=("n",), dtype="float64")
+    y = x
+    for _ in range(600):
+        y = np.sin(y) * 0.5 + 0.1
+    short = X
+    for _ in range(LEAST_STEPS - 2):
+        short = short * W + np.sin(short * H) * np.cos(short)
+    powers = X
+    factorial = 1.0
+    for k in range(1, 47):
+        factorial *= 2 * k * (2 * k + 1)
+        powers = powers + (-1) ** k / factorial * X ** (2 * k + 1)
+    few = X
+    for _ in range(100):
+        few = few * W
+    a, b = X, W
+    goldstein = (1 + (a + b + 1) ** 2 * (19 - 14 * a + 3 * a**2 - 14 * b + 6 * a * b + 3 * b**2)) * (
+        30 + (2 * a - 3 * b) ** 2 * (18 - 32 * a + 12 * a**2 + 48 * b - 36 * a * b + 27 * b**2)
+    )
+    return {
+        "elementwise steps on arrays": y,
+        "too few steps": short,
+        "powers that differ": powers,
+        "too few operations": few,
+        "no steps": goldstein,
+    }
+
+
+@pytest.mark.parametrize("name", list(unrolled_shapes()))
+def test_stays_as_it_is(name: str) -> None:
+    y = unrolled_shapes()[name]
+    outputs = [y, *sg.grad(y, sg.expr.placeholders([y]))]
+    found, rules = rolled(outputs)
+    assert (found, rules) == (outputs, [])
+
+
+def test_arrays_beside_steps_on_numbers_are_not_stored() -> None:
+    """What is added to an array in every step stays in one loop nest over the array."""
+    v = sg.placeholder("v", shape=("n",), dtype="float64")
+    y, total = X, v
+    for _ in range(600):
+        y = np.sin(y) * W + np.cos(y) * H
+        total = total + y * v
+    found, _ = rolled([total])
+    for node in toposort(found):
+        if node.op is ct.loop:
+            assert all(o.type.shape == () for o in node.params["body"].outputs)
+
+
+def test_a_loop_that_is_read_here_and_there() -> None:
+    y, out = X, X
+    for k in range(600):
+        y = np.sin(y) * W + 0.1
+        if k in (200, 300, 599):
+            out = out + y * y
+    found, _ = rolled([out, *sg.grad(out, [X, W])])
+    assert loops(found)
+    values = {"x": 0.3, "w": 0.8}
+    assert interpret(found, values) == interpret([out, *sg.grad(out, [X, W])], values)
+
+
+def test_loops_in_loops() -> None:
+    """The longest repetition counts: short loops in it are part of its body."""
+    y = X
+    for _ in range(40):
+        for _ in range(20):
+            y = np.sin(y) + W * 0.1
+        y = y * H
+    found, _ = rolled([y])
+    assert len(loops(found)) == 1
+    values = {"x": 0.3, "w": 0.8, "h": 0.9}
+    assert interpret(found, values) == interpret([y], values)
+
+
+def test_the_same_graph_gives_the_same_loops() -> None:
+    outputs, _ = with_gradients(newton)
+    first, second = rolled(outputs)[0], rolled(outputs)[0]
+    assert first == second  # interned: the very same nodes
+
+
+def test_work_grows_with_the_graph() -> None:
+    """Nodes after the pass do not depend on the number of steps."""
+    counts = []
+    for steps in (1_000, 4_000):
+        y = X
+        for _ in range(steps):
+            y = np.sin(y * W) + H
+        counts.append(len(toposort(rolled([y, *sg.grad(y, [X, W, H])])[0])))
+    assert counts[0] == counts[1] < 100
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def test_stretches() -> None:
+    assert stretches([1, 2, 3, 4], 2) == []
+    assert stretches([5, 1, 1, 1, 1, 6, 2, 3, 2, 3, 2, 3, 2, 3], 3) == [Stretch(1, 1, 4), Stretch(6, 2, 4)]
+    inner = [1, 1, 1, 1, 2] * 50
+    assert stretches(inner, 32) == [Stretch(0, 5, 50)]
+    assert stretches([], 2) == []
+
+
+def test_columns_are_read_from_few_arrays() -> None:
+    xs = sg.placeholder("xs", shape=(10, 3), dtype="float64")
+    values = {"xs": np.arange(30.0).reshape(10, 3), "x": 7.0}
+    for nodes in (
+        [xs[k] for k in range(10)],
+        [xs[9 - 2 * k] for k in range(5)],
+        [xs[:, k] for k in (2, 1, 0)],
+        [xs[k, 1] for k in range(2, 9)],
+        [xs[-1 - k, 0] for k in range(4)],
+        [X, xs[0, 0], xs[1, 0], xs[2, 0], xs[0, 1]],
+    ):
+        whole = stacked(nodes)
+        assert whole is not None
+        np.testing.assert_array_equal(interpret([whole], values)[0], np.stack(interpret(nodes, values)))
+    assert stacked([number(f"p{k}") for k in range(20)]) is None
