@@ -101,7 +101,8 @@ def _joined(view: View, by: str, depth: int | None) -> View:
         part = "backward" if node.role == "backward" and by != "kernel" else "forward"
         keys.append(None if key is None else (part, key))
         before = first[node.id]
-        if part == "backward" and before is not None and declared.issuperset(node.origins[:1]):
+        written = [place._replace(order=0, fused=False) for place in node.origins[:1]]
+        if part == "backward" and before is not None and declared.issuperset(written):
             # The last step to the gradient of an input carries the input's line: it goes with what it comes from.
             keys[-1] = keys[before] or keys[-1]
     for node in view.nodes:

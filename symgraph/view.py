@@ -73,7 +73,7 @@ class Node:
         params: the operation's parameters as text, by name.
         symbol: how formulas write it, with {} for arguments: "{} * {}"; "" where they write its name.
         saved: the positions of the arguments that its gradient needs, -1 for its result; where asked for.
-        origins: the lines of the user's source that wrote it, the first of them first.
+        origins: the lines of the user's source that wrote it, the last of them first.
         scopes: the name scopes that it was written in; "" among them where it was written outside of any as well.
         kernel: the number of the kernel that computes it, where there is one.
         group: the number of the frame that it is drawn in.

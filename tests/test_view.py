@@ -264,6 +264,14 @@ def test_collapse_by_line() -> None:
     assert [n.count for n in small.nodes] == [1, 5, 2]
 
 
+def test_the_last_step_to_a_gradient_goes_with_what_it_comes_from() -> None:
+    x, w = sg.placeholder("free"), sg.placeholder("weights", (3, 3), "float64")
+    y = np.sum(np.tanh(x @ w))
+    grads = sg.grad(y, [x, w])
+    small = check(collapse(view_of([y], grads), "line"))
+    assert not [n.label for n in small.nodes if n.role == "backward" and "placeholder" in n.label]
+
+
 def test_collapse_by_kernel() -> None:
     f = sg.compile(network())
     small = check(collapse(f.view("after"), "kernel"))

@@ -241,7 +241,7 @@ def _columns(
         "role": [ROLES.index(n.role) for n in view.nodes],
         "inline": [int(n.op is ar.constant and n.type.shape == ()) for n in nodes],
         "args": [[places[a][0] for a in n.args] for n in nodes],
-        "places": [[shared.place(o) for o in n.origins] for n in view.nodes],
+        "places": [list(dict.fromkeys(map(shared.place, n.origins))) for n in view.nodes],
         "scope": [[s for s in n.scopes if s] for n in view.nodes],
         "kernel": [kernel_of.get(n, []) for n in nodes],
         "outputs": [],
