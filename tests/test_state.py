@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,18 @@ def test_dtypes_are_kept() -> None:
 def test_what_is_refused(make: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make(sg.parameter("w", 1.0))
+
+
+def test_pickled_it_goes_on_by_itself() -> None:
+    w, x = sg.parameter("w", 2.0), sg.placeholder("x")
+    step = sg.compile({"y": w * x}, updates={w: w + x}, wrt=[w])
+    step(x=1.0)
+    again = pickle.loads(pickle.dumps(step))
+    assert again(x=2.0) == {"y": 6.0}
+    assert again(x=2.0, steps=2) == {"y": 14.0}
+    assert again.grad(x=3.0) == {"w": 3.0}
+    assert w.value == 3
+    assert copy.deepcopy(step) is step
 
 
 def test_a_value_does_not_change_in_place() -> None:
