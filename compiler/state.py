@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -71,6 +70,8 @@ class Stateful:
         self.positional = inputs is not None
         self._symbols = tuple(p.expr for p in parameters)
         self._options = options
+        self._names = [n.name or "" for n in self.inputs]
+        self._cells = [p._cell for p in parameters]
         wanted = None if wrt is None else [_symbol(w) for w in (wrt if isinstance(wrt, list | tuple) else [wrt])]
         self._wrt = wanted
         everything = [*self.inputs, *self._symbols]
@@ -92,9 +93,9 @@ class Stateful:
         if not self.updates:
             return self.function(*self._arguments(args, kwargs))
         steps = kwargs.pop("steps", None)
-        with ExitStack() as held:
-            for lock in self._locks:
-                held.enter_context(lock)
+        for lock in self._locks:  # in one order for all functions
+            lock.acquire()
+        try:
             given = self._arguments(args, kwargs)
             if steps is None:
                 results = self._whole(*given)
@@ -105,6 +106,9 @@ class Stateful:
             count = len(self._values)
             for p, value in zip(self.updates, results[count:], strict=True):
                 p.replace(value)
+        finally:
+            for lock in reversed(self._locks):
+                lock.release()
         values = results[:count]
         return values[0] if self.structure is LEAF else unflatten(self.structure, iter(values))
 
@@ -118,7 +122,9 @@ class Stateful:
         return self._named(self.function.grad(*self._arguments(args, kwargs)))
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        names = [n.name or "" for n in self.inputs]
+        names = self._names
+        if len(kwargs) == len(names) and not args and all(name in kwargs for name in names):
+            return [*[kwargs[name] for name in names], *[cell.array for cell in self._cells]]
         if args and not self.positional:
             raise ArgumentError(f"this function takes keywords: {', '.join(names)}; see inputs= of sg.compile")
         given = dict(zip(names, args, strict=False))
@@ -171,7 +177,7 @@ class Stateful:
         counts = len(self._values), len(self._next), len(self.inputs)
         held = [(p.name, p.value) for p in self.parameters]
         updated = [self.parameters.index(p) for p in self.updates]
-        wrt = None if self._wrt is None else [w.name for w in self._wrt]
+        wrt = None if self._wrt is None else [getattr(w, "name", w) for w in self._wrt]
         given = to_table(nodes), counts, held, updated, self.structure, self.positional, wrt, self._options
         return _restore, given
 

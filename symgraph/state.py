@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 class _Cell:
-    """What a parameter holds; it lives as long as a formula with its symbol does."""
+    """What a parameter holds, an array or a NumPy scalar; it lives as long as a formula with its symbol does."""
 
     __slots__ = ("array", "lock", "name")
 
@@ -84,7 +84,7 @@ class Parameter(Value):
         Raises:
             ShapeError, DTypeError: what is assigned has another shape, or a dtype that does not fit.
         """
-        return self._array if self._array.ndim else self._array[()]
+        return self._cell.array
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -102,7 +102,9 @@ class Parameter(Value):
 
     def replace(self, array: Any) -> None:
         """The next value, as a function has computed it; it is not copied."""
-        self._cell.array = _fixed(np.asarray(array))
+        if type(array) is np.ndarray:
+            array.flags.writeable = False
+        self._cell.array = array
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -180,8 +182,9 @@ def _data(name: str, value: Any) -> Any:
 
 
 def _fixed(array: Any) -> Any:
+    """An array that does not change; a NumPy scalar where it has no axes."""
     array.flags.writeable = False
-    return array
+    return array[()]
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
