@@ -346,6 +346,7 @@ class Function:
         >>> print(sg.compile(x * 1 + x).explain("passes"))
         value for (x: float64(n,))
           typed: 4 nodes
+          roll: 4 nodes
           simplify: 3 nodes
             x * 1 -> x
               x * 1  ->  x   ...

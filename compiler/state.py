@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -13,9 +12,9 @@ from compiler.dispatch import VALUE
 from compiler.function import Function
 from symgraph import control as cl
 from symgraph.errors import ArgumentError
-from symgraph.expr import Expr, as_expr, placeholder, placeholders, rebuild
+from symgraph.expr import Expr, as_expr, from_table, placeholder, placeholders, rebuild, to_table
 from symgraph.ops import array as ar, control as ct
-from symgraph.state import MARK, Parameter, parameter_of
+from symgraph.state import MARK, Parameter, parameter, parameter_of
 from symgraph.tree import LEAF, flatten, unflatten
 
 STEPS = placeholder("steps", (), np.int64)
@@ -81,7 +80,10 @@ class Stateful:
         self.positional = inputs is not None
         self._symbols = tuple(p.expr for p in parameters)
         self._options = options
+        self._names = [n.name or "" for n in self.inputs]
+        self._cells = [p._cell for p in parameters]
         wanted = None if wrt is None else [_symbol(w) for w in (wrt if isinstance(wrt, list | tuple) else [wrt])]
+        self._wrt = wanted
         everything = [*self.inputs, *self._symbols]
         self.function = Function(unflatten(self.structure, iter(self._values)), everything, wanted, **options)
         self._whole = Function([*self._values, *self._next], everything, **options) if self.updates else self.function
@@ -101,9 +103,9 @@ class Stateful:
         if not self.updates:
             return self.function(*self._arguments(args, kwargs))
         steps = kwargs.pop("steps", None)
-        with ExitStack() as held:
-            for lock in self._locks:
-                held.enter_context(lock)
+        for lock in self._locks:  # in one order for all functions
+            lock.acquire()
+        try:
             given = self._arguments(args, kwargs)
             if steps is None:
                 results = self._whole(*given)
@@ -114,6 +116,9 @@ class Stateful:
             count = len(self._values)
             for p, value in zip(self.updates, results[count:], strict=True):
                 p.replace(value)
+        finally:
+            for lock in reversed(self._locks):
+                lock.release()
         values = results[:count]
         return values[0] if self.structure is LEAF else unflatten(self.structure, iter(values))
 
@@ -127,7 +132,9 @@ class Stateful:
         return self._named(self.function.grad(*self._arguments(args, kwargs)))
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        names = [n.name or "" for n in self.inputs]
+        names = self._names
+        if len(kwargs) == len(names) and not args and all(name in kwargs for name in names):
+            return [*[kwargs[name] for name in names], *[cell.array for cell in self._cells]]
         if args and not self.positional:
             raise ArgumentError(f"this function takes keywords: {', '.join(names)}; see inputs= of sg.compile")
         given = dict(zip(names, args, strict=False))
@@ -191,12 +198,51 @@ class Stateful:
             return partial(self._looked_at, name)
         return getattr(self._whole, name)
 
+    def __copy__(self) -> Stateful:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Stateful:
+        return self
+
+    def __reduce__(self) -> Any:
+        # What comes out of it has parameters of its own, with the values of now.
+        nodes = [*self._values, *self._next, *self.inputs, *self._symbols]
+        counts = len(self._values), len(self._next), len(self.inputs)
+        held = [(p.name, p.value) for p in self.parameters]
+        updated = [self.parameters.index(p) for p in self.updates]
+        wrt = None if self._wrt is None else [getattr(w, "name", w) for w in self._wrt]
+        given = to_table(nodes), counts, held, updated, self.structure, self.positional, wrt, self._options
+        return _restore, given
+
     def __str__(self) -> str:
         return str(self._whole)
 
     def __repr__(self) -> str:
         changed = f", updates {', '.join(p.name for p in self.updates)}" if self.updates else ""
         return f"<{self.function!r} with {', '.join(p.name for p in self.parameters)}{changed}>"
+
+
+def _restore(
+    table: Any,
+    counts: tuple[int, int, int],
+    held: Sequence[tuple[str, Any]],
+    updated: Sequence[int],
+    structure: Any,
+    positional: bool,
+    wrt: Sequence[str] | None,
+    options: Mapping[str, Any],
+) -> Stateful:
+    nodes = from_table(table)
+    values, following, inputs = counts
+    parameters = [parameter(name, value) for name, value in held]
+    symbols = dict(zip(nodes[values + following + inputs :], [p.expr for p in parameters], strict=True))
+    made = rebuild(nodes[: values + following], symbols)
+    updates = {parameters[k]: value for k, value in zip(updated, made[values:], strict=True)}
+    given = nodes[values + following : values + following + inputs]
+    names = {n.name: n for n in given} | {old.name: new for old, new in symbols.items()}
+    wanted = None if wrt is None else [names[name] for name in wrt]
+    outputs = unflatten(structure, iter(made[:values]))
+    return Stateful(outputs, given if positional else None, wanted, updates, parameters, **options)
 
 
 def _checked(updates: Mapping[Any, Any]) -> dict[Parameter, Any]:

@@ -26,7 +26,18 @@ MARK = "·"
 """What stands between a parameter's name and what tells it apart from others of that name."""
 
 _numbers = itertools.count(1)
-_by_symbol: weakref.WeakValueDictionary[str, Parameter] = weakref.WeakValueDictionary()
+
+
+class _Cell:
+    """What a parameter holds, an array or a NumPy scalar; it lives as long as a formula with its symbol does."""
+
+    __slots__ = ("array", "lock", "name")
+
+    def __init__(self, name: str, array: Any) -> None:
+        self.name, self.array, self.lock = name, array, threading.RLock()
+
+
+_cells: weakref.WeakKeyDictionary[Expr, _Cell] = weakref.WeakKeyDictionary()
 
 
 class Parameter(Value):
@@ -36,21 +47,34 @@ class Parameter(Value):
     update it (`updates=` of :func:`symgraph.compile`) replace its value.
 
     Attributes:
-        name: what messages, gradients and files call it.
-        expr: the symbol.
-        lock: held while a function computes its next value.
+        expr: the symbol. Two Parameters of one symbol are equal.
     """
 
-    __slots__ = ("__weakref__", "_array", "expr", "lock", "name")
+    __slots__ = ("_cell", "expr")
     _mode: ClassVar[Mode] = Expr._mode
 
-    def __init__(self, name: str, value: Any) -> None:
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"a parameter's name must be a Python identifier, got {name!r}")
-        array = _data(name, value)
-        self.name, self._array, self.lock = name, array, threading.RLock()
-        self.expr = typed_placeholder(f"{name}{MARK}{next(_numbers)}", ArrayType(array.dtype, array.shape))
-        _by_symbol[self.expr.name or ""] = self
+    def __init__(self, expr: Expr, cell: _Cell) -> None:
+        self.expr, self._cell = expr, cell
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parameter) and self.expr is other.expr
+
+    def __hash__(self) -> int:
+        return hash(self.expr)
+
+    @property
+    def name(self) -> str:
+        """What messages, gradients and files call it."""
+        return self._cell.name
+
+    @property
+    def lock(self) -> Any:
+        """Held while a function computes the next value."""
+        return self._cell.lock
+
+    @property
+    def _array(self) -> Any:
+        return self._cell.array
 
     @property
     def value(self) -> Any:
@@ -60,7 +84,7 @@ class Parameter(Value):
         Raises:
             ShapeError, DTypeError: what is assigned has another shape, or a dtype that does not fit.
         """
-        return self._array if self._array.ndim else self._array[()]
+        return self._cell.array
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -74,11 +98,13 @@ class Parameter(Value):
                 raise DTypeError(f"parameter {self.name!r} is {self._array.dtype}, got {array.dtype}")
             array = _fixed(array.astype(self._array.dtype))
         with self.lock:
-            self._array = array
+            self._cell.array = array
 
     def replace(self, array: Any) -> None:
         """The next value, as a function has computed it; it is not copied."""
-        self._array = _fixed(np.asarray(array))
+        if type(array) is np.ndarray:
+            array.flags.writeable = False
+        self._cell.array = array
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -134,12 +160,18 @@ def parameter(name: str, value: Any) -> Parameter:
     >>> step(), w.value
     (np.float64(9.0), np.float64(1.5))
     """
-    return Parameter(name, value)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"a parameter's name must be a Python identifier, got {name!r}")
+    array = _data(name, value)
+    symbol = typed_placeholder(f"{name}{MARK}{next(_numbers)}", ArrayType(array.dtype, array.shape))
+    _cells[symbol] = _Cell(name, array)
+    return Parameter(symbol, _cells[symbol])
 
 
 def parameter_of(symbol: Expr) -> Parameter | None:
     """The parameter that a placeholder is the symbol of."""
-    return _by_symbol.get(symbol.name or "")
+    cell = _cells.get(symbol)
+    return None if cell is None else Parameter(symbol, cell)
 
 
 def plain_name(symbol: Expr) -> str:
@@ -155,8 +187,9 @@ def _data(name: str, value: Any) -> Any:
 
 
 def _fixed(array: Any) -> Any:
+    """An array that does not change; a NumPy scalar where it has no axes."""
     array.flags.writeable = False
-    return array
+    return array[()]
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from control_cases import BRANCHES, LOOPS, Flow, plain, symbols
-from support import difference
+from support import difference, run_text
 
 import symgraph as sg
 from compiler import interpret
@@ -30,6 +30,7 @@ def results(flow: Flow, *, declare: bool) -> dict[str, list[Any]]:
         "kernel again": function(**values),
         "interpreter": interpret([sg.expr.as_expr(o) for o in built], values),
     }
+    found["text"] = run_text(function, values)
     ((_, variant),) = function.variants()
     for step in variant.steps:
         found[f"after {step.name!r}"] = interpret(step.outputs, values, others=function.inputs)

@@ -124,16 +124,16 @@ def test_a_condition_is_asked_once_a_round() -> None:
 
 
 def test_an_index_out_of_range_in_a_body() -> None:
-    x, n = open_symbols("x n")
+    x, n = open_symbols("elements n")
     body = lambda i, s: s + x[i]  # noqa: E731
     f = sg.compile(sg.fori_loop(0, n, body, 0.0), wrt=[x])
     for run in (f, f.grad, f.value_and_grad):
         with pytest.raises(OutOfBoundsError, match=f"an index of i is out of bounds.*\n.*{HERE}"):
-            run(x=A, n=5)
+            run(elements=A, n=5)
     with pytest.raises(OutOfBoundsError) as error:
-        f(x=A, n=5)
+        f(elements=A, n=5)
     assert at_line(error, body)
-    assert f(x=A, n=4) == 10.0  # a call that raised leaves nothing behind
+    assert f(elements=A, n=4) == 10.0  # a call that raised leaves nothing behind
 
 
 def test_faults_deep_inside() -> None:

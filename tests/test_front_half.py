@@ -173,7 +173,7 @@ def test_numbers_are_constants_by_type_and_bits() -> None:
 
 
 def test_what_nothing_uses_is_forgotten() -> None:
-    x = sg.placeholder("forgotten")
+    x = sg.placeholder("used_by_nobody_else")
     gc.collect()
     before = len(ew.sin.nodes)
     y: Any = x

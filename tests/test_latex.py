@@ -104,15 +104,16 @@ def balanced(text: str) -> bool:
     "row", [row for row in REGISTRY.values() if row.kind == "elementwise"], ids=lambda row: row.name
 )
 def test_every_elementwise_operation_can_be_written(row: Any) -> None:
-    params = {"pow": {"exponent": 3}, "cast": {"dtype": "<f4"}}.get(row.name, {})
+    params = {"pow": {"exponent": 3}, "cast": {"dtype": "<f4"}, "unit": {"dtype": "<f8"}}.get(row.name, {})
     integers = row.name.startswith(("bitwise", "left", "right", "invert"))
-    args = [sg.placeholder(f"a{i}", (), "int64" if integers else "float64") for i in range(len(row.domain))]
+    dtype = "int64" if integers else "uint64" if row.name in ("threefry", "swap_or_not", "unit") else "float64"
+    args = [sg.placeholder(f"a{i}", (), dtype) for i in range(len(row.domain))]
     formula = row(*args, **params)
     text = sg.latex(formula)
     assert balanced(text)
     for i in range(len(args)):
         assert f"a_{{{i}}}" in text
-        assert f"a{'₀₁₂'[i]}" in sg.unicode(formula)
+        assert f"a{'₀₁₂₃₄'[i]}" in sg.unicode(formula)
 
 
 def test_long_formulas_are_cut() -> None:
