@@ -276,7 +276,7 @@ class _Builder:
             if self.saved:
                 node.saved = needed(op, [a.type for a in value.args], value.type, value.params)
             if kind == "control":
-                node.body = tuple((title, view_of(b.outputs)) for key, v in value.parts for title, b in _titled(key, v))
+                node.body = tuple((title, view_of(body.outputs)) for title, body in titled(value))
             self._edges(node.id, value.args)
         self.places[value] = node.id, 0
 
@@ -311,11 +311,15 @@ def _bodies(value: Any) -> bool:
     return isinstance(value, Body) or (isinstance(value, tuple) and any(isinstance(v, Body) for v in value))
 
 
-def _titled(key: str, value: Any) -> list[tuple[str, Body]]:
+def titled(node: Expr) -> Iterator[tuple[str, Body]]:
     """The graphs inside a node, with titles."""
-    if isinstance(value, Body):
-        return [({"body": "each round", "cond": "as long as"}.get(key, key), value)]
-    return [(f"branch {k}", v) for k, v in enumerate(value)] if _bodies(value) else []
+    if node.op.kind != "control":
+        return
+    for key, value in node.parts:
+        if isinstance(value, Body):
+            yield {"body": "each round", "cond": "as long as"}.get(key, key), value
+        elif _bodies(value):
+            yield from ((f"branch {k}", body) for k, body in enumerate(value))
 
 
 def _arguments(value: Drawable) -> Sequence[Drawable]:

@@ -210,3 +210,16 @@ def test_inspect_writes_the_file(tmp_path: Path) -> None:
     path = network().inspect(tmp_path / "graph.html")
     assert path == tmp_path / "graph.html"
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_graphs_inside_of_loops_and_branches_are_stations_of_their_own() -> None:
+    x = sg.placeholder("x", (), "float64")
+    y = sg.fori_loop(0, 3, lambda k, s: sg.cond(s > 1.0, lambda: np.sin(s), lambda: s * x), x)
+    stations = inspected(sg.compile(y))["stations"]
+    inner = [k for k, station in enumerate(stations) if station.get("inner")]
+    assert inner[0] == sum(not station.get("inner") for station in stations)  # after all others
+    opened = [(title, k) for station in stations for bodies in station["bodies"].values() for title, k in bodies]
+    assert sorted(k for _, k in opened) == inner
+    assert all(stations[k]["title"] == title for title, k in opened)
+    assert {title for title, _ in opened} == {"each round", "branch 0", "branch 1"}
+    assert [stations[inner[0]]["label"][k] for k in stations[inner[0]]["outputs"]] == ["Switch"]

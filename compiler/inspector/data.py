@@ -22,11 +22,11 @@ from compiler.threads import get_num_threads
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import SymgraphError
-from symgraph.expr import Expr, format_expr, short_form
+from symgraph.expr import Body, Expr, format_expr, short_form
 from symgraph.ops import array as ar
 from symgraph.origin import Origin
 from symgraph.types import Opaque
-from symgraph.view import Kernel, numbered
+from symgraph.view import Kernel, numbered, titled
 
 if TYPE_CHECKING:
     from compiler.function import Function
@@ -55,10 +55,30 @@ class _Indexed:
 
 
 class _Shared:
-    """What all stations refer to."""
+    """All stations, and what they refer to."""
 
     def __init__(self) -> None:
         self.types, self.places = _Indexed(), _Indexed()
+        self.stations: list[dict[str, Any]] = []
+        self.inside: list[tuple[dict[str, Any], int, str, Body, Mapping[str, int] | None]] = []
+
+    def add(self, station: Mapping[str, Any], nodes: Sequence[Expr], sizes: Mapping[str, int] | None) -> None:
+        """One more station; the graphs inside its nodes are kept for later: they are shown after all others."""
+        self.stations.append(dict(station, bodies={}))
+        self.inside += [
+            (self.stations[-1], k, title, body, sizes) for k, node in enumerate(nodes) for title, body in titled(node)
+        ]
+
+    def add_inside(self) -> None:
+        """The graphs inside of nodes, and those inside of these."""
+        for station, k, title, body, sizes in self.inside:  # grows meanwhile
+            station["bodies"].setdefault(k, []).append([title, len(self.stations)])
+            given = [
+                (f"result {i}" if len(body.outputs) > 1 else "result", "forward") for i in range(len(body.outputs))
+            ]
+            note = f"{title[0].upper()}{title[1:]} of {station['label'][k]}."
+            head = {"title": title, "note": note, "kernels": [], "inner": True}
+            _add(self, head, body.outputs, given, {}, sizes)
 
     def place(self, origin: Origin) -> int:
         key = origin.file, origin.line
@@ -85,15 +105,14 @@ def inspected(function: Function, *, compiled: bool = True) -> dict[str, Any]:
     chosen = _chosen(function, compiled)
     counts = Counter(one.what for one in chosen)
     shared = _Shared()
-    stations = []
     for one in chosen:
         kinds = ", ".join(f"{n.name}: {n.type}" for n in one.variant.typed.inputs)
         title = TITLES[one.what] + (f" of ({kinds})" if counts[one.what] > 1 else "")
-        stations += _stations(shared, one, title, kinds, _given(function, one), sizes_of(function, one.variant))
+        _add_stations(shared, one, title, kinds, _given(function, one), sizes_of(function, one.variant))
     if not chosen:
-        columns = _columns(shared, function.outputs, [(path, "forward") for path in _results(function)], {}, None)
-        note = "As written; the kernels are made when it is called."
-        stations.append({"title": "value, before", "note": note, "kernels": [], **columns})
+        head = {"title": "value, before", "note": "As written; the kernels are made when it is called.", "kernels": []}
+        _add(shared, head, function.outputs, [(path, "forward") for path in _results(function)], {}, None)
+    shared.add_inside()
     count = len(function.outputs)
     return {
         "title": f"{', '.join(function.signature.names) or 'no inputs'} → {_count(count, 'output')}",
@@ -106,7 +125,7 @@ def inspected(function: Function, *, compiled: bool = True) -> dict[str, Any]:
         "roles": ROLES,
         "types": shared.types.rows,
         "places": shared.places.rows,
-        "stations": stations,
+        "stations": shared.stations,
     }
 
 
@@ -144,25 +163,23 @@ def _given(function: Function, shown: _Shown) -> list[tuple[str, str]]:
     return gradients if shown.what == GRAD else values + gradients
 
 
-def _stations(
+def _add_stations(
     shared: _Shared,
     one: _Shown,
     title: str,
     kinds: str,
     given: Sequence[tuple[str, str]],
     sizes: Mapping[str, int] | None,
-) -> list[dict[str, Any]]:
+) -> None:
     variant = one.variant
     count = sum(len(step.rewrites) for step in variant.steps)
     kernels = _kernels(variant, sizes)
     assumed = "" if sizes is not None else " It was not called yet: types are those declared, or assumed."
-    before = _columns(shared, variant.steps[0].outputs, given, {}, sizes)
-    after = _columns(shared, variant.steps[-1].outputs, given, _kernel_of(variant), sizes)
     did = f"After {_count(count, 'rewrite')}, in {_count(len(kernels), 'kernel')}"
-    return [
-        {"title": f"{title}, before", "note": f"As written, for ({kinds}).{assumed}", "kernels": [], **before},
-        {"title": f"{title}, after", "note": f"{did}, for ({kinds}).{assumed}", "kernels": kernels, **after},
-    ]
+    before = {"title": f"{title}, before", "note": f"As written, for ({kinds}).{assumed}", "kernels": []}
+    after = {"title": f"{title}, after", "note": f"{did}, for ({kinds}).{assumed}", "kernels": kernels}
+    _add(shared, before, variant.steps[0].outputs, given, {}, sizes)
+    _add(shared, after, variant.steps[-1].outputs, given, _kernel_of(variant), sizes)
 
 
 def _count(count: int, noun: str) -> str:
@@ -215,14 +232,15 @@ def _kernel_of(variant: Variant) -> dict[Expr, list[int]]:
 # -- nodes -------------------------------------------------------------------------------------------------------------
 
 
-def _columns(
+def _add(
     shared: _Shared,
+    head: Mapping[str, Any],
     outputs: Sequence[Expr],
     given: Sequence[tuple[str, str]],
     kernel_of: Mapping[Expr, list[int]],
     sizes: Mapping[str, int] | None,
-) -> dict[str, Any]:
-    """A graph by columns."""
+) -> None:
+    """A graph by columns, as one more station."""
     parts: dict[str, list[Expr]] = {"forward": [], "backward": []}
     for output, (_, part) in zip(outputs, given, strict=True):
         parts[part].append(output)
@@ -246,14 +264,13 @@ def _columns(
         "kernel": [kernel_of.get(n, []) for n in nodes],
         "outputs": [],
         "gives": {},
-        "bodies": {},
         "groups": groups(view),
     }
     for output, (label, _) in zip(outputs, given, strict=True):
         k = places[output][0]
         made["outputs"].append(k)
         made["gives"].setdefault(k, []).append(label)
-    return made
+    shared.add({**head, **made}, nodes, sizes)
 
 
 def _bytes(node: Expr, sizes: Mapping[str, int] | None) -> int | str | None:
