@@ -613,7 +613,8 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
 @numpy_function(np.broadcast_arrays)
 def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
     """All arrays spread over their common shape, which must be declared."""
-    parts = [a if getattr(a, "_mode", None) is not None else ar.lift(_array(a)) for a in args]
+    like = next((a for a in args if getattr(a, "_mode", None) is not None), None)
+    parts = [ar.in_mode_of(like, _array(a)) for a in args]
     common = broadcast_shapes(*(type_of(a).shape for a in parts))
     if common is None:
         raise ShapeError("broadcast_arrays: the shapes do not broadcast together")
@@ -741,8 +742,7 @@ def _constant_margin(a: Any, axis: int, count: int, value: Any) -> list[Any]:
         raise SymbolError("pad: declare the dtype of the placeholder")
     sizes = list(found.shape)  # type: ignore[arg-type]
     sizes[axis] = count
-    margin = ar.lift(np.asarray(value).astype(found.dtype)[()])
-    return [ar.broadcast_to(margin, shape=tuple(sizes))] if count else []
+    return [ar.filled(np.asarray(value).astype(found.dtype)[()], tuple(sizes), a)] if count else []
 
 
 def _slices(before: Slice, after: Slice) -> Callable[[int, int], tuple[list[Slice], list[Slice]]]:
@@ -788,7 +788,10 @@ BY_NUMPY[np.empty] = np.zeros
 @numpy_function(np.full)
 def _full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **rest: Any) -> Any:
     sizes = tuple(as_size(s) for s in (shape if isinstance(shape, tuple | list) else (shape,)))
-    fill_value = fill_value if getattr(fill_value, "_mode", None) is not None else ar.lift(np.asarray(fill_value))
+    if getattr(fill_value, "_mode", None) is None:
+        if builtins.all(isinstance(s, int) for s in sizes):
+            return np.full(sizes, fill_value, dtype)
+        fill_value = ar.lift(np.asarray(fill_value))
     return ar.broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape=sizes)
 
 
@@ -1230,7 +1233,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     if mode not in bounds:
         raise ValueError(f"convolve: mode must be full, same or valid, got {mode!r}")
     windows = np.arange(*bounds[mode])[:, None] + np.arange(m)
-    a = a if getattr(a, "_mode", None) is not None else ar.lift(a)
+    a = ar.in_mode_of(v, a)
     return ar.matmul(ar.take(pad(a, m - 1), windows, axis=0), ar.flip(v, axis=(0,)))
 
 

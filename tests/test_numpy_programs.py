@@ -216,6 +216,8 @@ def test_numpy_function(call: Callable[..., Any]) -> None:
         wanted = plainly(call, inputs)
         check_same(interpret(leaves(outputs), inputs), wanted)
         check_same(leaves(sg.trace(call, **declarations(inputs))(**inputs)), wanted)
+        eager = leaves(call(**{name: sg.Variable(value) for name, value in inputs.items()}))
+        check_same([v.data if isinstance(v, sg.Variable) else v for v in eager], wanted)
 
 
 def test_an_index_outside_one_axis_does_not_reach_another_element() -> None:

@@ -56,8 +56,7 @@ def _padded(x: Any, shape: Shape, margins: Pairs, fill: float = 0.0) -> Any:
     for k, (low, high) in enumerate(margins, lead):
         room[k] = shape[k] + low + high
         index.append(ar.Slice(low, low + shape[k], 1))
-    symbolic = getattr(x, "type", None) is not None
-    whole = ar.broadcast_to(ar.lift(0.0) if symbolic else 0.0, shape=tuple(room))
+    whole = ar.filled(0.0, tuple(room), x)
     found = ar.embed(x, whole, index=tuple(index))
     if fill == 0.0:
         return found

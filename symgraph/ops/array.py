@@ -841,6 +841,17 @@ def lift(value: Any) -> Any:
     return _lift[0](value)
 
 
+def in_mode_of(like: Any, value: Any) -> Any:
+    """A value, or data as a constant symbol where `like` is a symbol."""
+    plain = getattr(value, "_mode", None) is None
+    return lift(value) if plain and getattr(like, "type", None) is not None else value
+
+
+def filled(value: Any, shape: Shape, like: Any) -> Any:
+    """A number in all places of a shape, in the mode of `like`."""
+    return broadcast_to(in_mode_of(like, value), shape=shape)
+
+
 size: Op = register(
     Op(
         name="size",
