@@ -1,4 +1,4 @@
-"""The figures of the documentation, drawn anew: ``python -m tests.figures`` runs examples/pictures.py and the tutorial."""
+"""``python -m tests.figures`` draws the figures of the documentation: those of examples/pictures.py, and the tutorial's."""
 
 from __future__ import annotations
 

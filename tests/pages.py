@@ -1,8 +1,8 @@
 """Pages that are true: their Python blocks run in order and give what they claim.
 
-``# -> text`` behind an expression is its repr; ``# raises text`` is the first line of the error that a statement ends in,
-where `` …`` says that it goes on; a block of plain text that directly follows one of Python is what that prints. A block
-whose first line is ``# name.py`` is a file of that name, which errors and explanations then speak of.
+``# -> text`` behind an expression is its repr; ``# raises text`` is the first line of the error that a statement ends
+in, where `` …`` says that it goes on; a block of plain text that directly follows one of Python is what that prints. A
+block whose first line is ``# name.py`` is a file of that name, which errors and explanations then speak of.
 """
 
 from __future__ import annotations

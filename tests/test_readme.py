@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import symgraph as sg
+from symgraph.op import Op
 from tests.pages import ROOT, blocks, run, run_page
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,10 +67,10 @@ def test_the_two_commands_are_those_of_ci() -> None:
     assert any(line.startswith(demo[-1]) for line in ci)
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md", "docs/pictures.md"],
-)
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in sorted(ROOT.glob("docs/*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page: str) -> None:
     path = ROOT / page
     targets = re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8"))
@@ -81,3 +83,22 @@ def test_extras_that_the_texts_name_exist() -> None:
     for page in ("README.md", "CONTRIBUTING.md"):
         for group in re.findall(r"\.?\[([a-z,]+)\]\"", (ROOT / page).read_text(encoding="utf-8")):
             assert set(group.split(",")) <= set(extras)
+
+
+def test_every_public_name_is_documented() -> None:
+    names = set(
+        re.findall(r"^ *(?:\.\. auto\w+:: )?(?:compiler\.)?(\w+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.M)
+    )
+    public = {
+        name
+        for name in dir(sg)
+        if not name.startswith("_")
+        and (getattr(getattr(sg, name), "__module__", "").startswith(("symgraph", "compiler")))
+    }
+    rows = {name for name in public if isinstance(getattr(sg, name), Op)}  # the table of operations is made of them
+    assert public - rows - names == set()
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = re.findall(r"^(\w+)$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(p.stem for p in ROOT.glob("docs/*.md") if p.stem != "index")
