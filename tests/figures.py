@@ -1,4 +1,4 @@
-"""``python -m tests.figures`` draws the figures of the documentation: those of examples/pictures.py, and the tutorial's."""
+"""``python -m tests.figures`` draws the figures of the documentation: of examples/pictures.py, and of the tutorial."""
 
 from __future__ import annotations
 
