@@ -2,69 +2,51 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+import symgraph as sg
+from symgraph.op import Op
+from tests.pages import ROOT, blocks, run, run_page
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str, text: str = README) -> list[tuple[int, str]]:
-    """The fenced blocks of a language, each with the line it starts on."""
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [(text.count("\n", 0, m.start(1)) + 1, m[1]) for m in found]
-
-
-def statements(code: str) -> Iterator[tuple[ast.stmt, str | None]]:
-    """Each statement, and what a comment ``# -> text`` on its last line claims for its value."""
-    lines = code.splitlines()
-    for statement in ast.parse(code).body:
-        assert statement.end_lineno is not None
-        rest = lines[statement.end_lineno - 1][statement.end_col_offset :]
-        claim = re.fullmatch(r"\s*# -> (.*)", rest)
-        yield statement, claim[1] if claim else None
-
-
-def run(code: str, start: int, namespace: dict[str, Any]) -> list[str]:
-    """Run a block; the claims that do not hold."""
-    wrong = []
-    for statement, claim in statements(code):
-        line = start + statement.lineno - 1
-        if not isinstance(statement, ast.Expr):
-            assert claim is None, f"README.md:{line}: only an expression can claim a value"
-            exec(compile(ast.Module([statement], []), f"README.md:{line}", "exec"), namespace)
-            continue
-        value = eval(compile(ast.Expression(statement.value), f"README.md:{line}", "eval"), namespace)
-        if claim is not None and repr(value) != claim:
-            wrong.append(f"README.md:{line}: {ast.unparse(statement)} -> {value!r}, not {claim}")
-    return wrong
-
-
-def test_blocks_run_in_order_and_give_what_they_claim() -> None:
-    namespace: dict[str, Any] = {}
-    wrong = [fault for start, code in blocks("python") for fault in run(code, start, namespace)]
-    assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.parametrize("page", ["docs/pictures.md", "docs/inspector.md"])
-def test_other_pages_give_what_they_claim(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/pictures.md", "docs/inspector.md", "docs/tutorial.md"])
+def test_blocks_run_in_order_and_give_what_they_claim(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # where they write files
-    namespace: dict[str, Any] = {}
-    text = (ROOT / page).read_text(encoding="utf-8")
-    wrong = [fault for start, code in blocks("python", text) for fault in run(code, start, namespace)]
+    wrong = run_page(page)
     assert not wrong, "\n".join(wrong)
+
+
+def test_figures_of_the_tutorial_are_those_that_it_draws() -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\]\(pictures/([\w-]+\.svg)\)", text)
+    drawn = re.findall(r'"([\w-]+\.svg)"', "".join(code for _, code in blocks("python", text)))
+    assert shown == drawn != []
 
 
 def test_the_check_sees_a_wrong_claim() -> None:
-    assert run("x = 1\nx + 1  # -> 2\nx + 1  # -> 3", 10, {}) == ["README.md:12: x + 1 -> 2, not 3"]
+    assert run("x = 1\nx + 1  # -> 2\nx + 1  # -> 3", "A.md", 10, {}) == ["A.md:12: x + 1 -> 2, not 3"]
     with pytest.raises(ZeroDivisionError):
-        run("1 / 0", 1, {})
+        run("1 / 0", "A.md", 1, {})
+
+
+def test_the_check_sees_another_error_or_none() -> None:
+    assert run("1 / 0  # raises ZeroDivisionError: division by zero", "A.md", 1, {}) == []
+    assert run("1 / 1  # raises OSError: x", "A.md", 3, {}) == ["A.md:3: 1 / 1 raises no error, not OSError: x"]
+
+
+def test_the_check_sees_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.pages.ROOT", tmp_path)
+    page = "```python\nprint(1)\n```\n\n```text\n1\n```\n\n```python\nprint(2)\n```\n\n```text\n3\n```\n"
+    (tmp_path / "A.md").write_text(page, encoding="utf-8")
+    assert run_page("A.md") == ["A.md:10: prints\n2\nnot\n3\n"]
 
 
 def commands(line: str) -> list[str]:
@@ -73,7 +55,7 @@ def commands(line: str) -> list[str]:
 
 
 def test_the_two_commands_are_those_of_ci() -> None:
-    demo, tests = (commands(code) for _, code in blocks("bash"))
+    demo, tests = (commands(code) for _, code in blocks("bash", README))
     ci = [
         commands(line.strip().removeprefix("check "))[0]
         for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
@@ -85,10 +67,10 @@ def test_the_two_commands_are_those_of_ci() -> None:
     assert any(line.startswith(demo[-1]) for line in ci)
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md", "docs/pictures.md"],
-)
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in sorted(ROOT.glob("docs/*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page: str) -> None:
     path = ROOT / page
     targets = re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8"))
@@ -101,3 +83,22 @@ def test_extras_that_the_texts_name_exist() -> None:
     for page in ("README.md", "CONTRIBUTING.md"):
         for group in re.findall(r"\.?\[([a-z,]+)\]\"", (ROOT / page).read_text(encoding="utf-8")):
             assert set(group.split(",")) <= set(extras)
+
+
+def test_every_public_name_is_documented() -> None:
+    names = set(
+        re.findall(r"^ *(?:\.\. auto\w+:: )?(?:compiler\.)?(\w+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.M)
+    )
+    public = {
+        name
+        for name in dir(sg)
+        if not name.startswith("_")
+        and (getattr(getattr(sg, name), "__module__", "").startswith(("symgraph", "compiler")))
+    }
+    rows = {name for name in public if isinstance(getattr(sg, name), Op)}  # the table of operations is made of them
+    assert public - rows - names == set()
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = re.findall(r"^(\w+)$", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(p.stem for p in ROOT.glob("docs/*.md") if p.stem != "index")
