@@ -23,11 +23,10 @@ def start():
     }
 
 
-def scores(net, x, key=None):
-    """With a key, half of what the last layer sees is dropped: for training."""
+def scores(net, x):
     for name in ("first", "second"):
         x = sg.nn.max_pool(sg.nn.relu(net[name](x)), 2)
-    return net["out"](sg.nn.Dropout(0.5)(x.reshape(-1, 128), key))
+    return net["out"](x.reshape(-1, 128))
 
 
 def images(rows):
@@ -36,7 +35,7 @@ def images(rows):
 
 def batches():
     data = load_digits()
-    return sg.Batches({"x": images(data.images), "t": data.labels}, SIZE, KEY, draws="key")
+    return sg.Batches({"x": images(data.images), "t": data.labels}, SIZE, KEY)
 
 
 def rule(epochs):
@@ -49,7 +48,7 @@ def define_and_run(epochs=EPOCHS, checkpoint=None):
     net = sg.tree.parameters("net", start())
     x = sg.placeholder("x", shape=(SIZE, 1, 8, 8), dtype="float32")
     t = sg.placeholder("t", shape=(SIZE,), dtype="int64")
-    loss = sg.nn.cross_entropy(scores(net, x, sg.placeholder("key", shape=(), dtype="uint64")), t)
+    loss = sg.nn.cross_entropy(scores(net, x), t)
     step = sg.compile(loss, updates=sg.optim.updates(rule(epochs), net, sg.grad(loss, net)))
     return sg.fit(step, batches(), epochs, checkpoint=checkpoint).loss, sg.tree.values(net)
 
@@ -59,10 +58,10 @@ def define_by_run(epochs=EPOCHS):
     opt = rule(epochs)
     memory = opt.init(net)
 
-    def step(x, t, key):
+    def step(x, t):
         nonlocal net, memory
         weights = sg.tree.map(sg.Variable, net)
-        loss = sg.nn.cross_entropy(scores(weights, x, key), t)
+        loss = sg.nn.cross_entropy(scores(weights, x), t)
         loss.backward()
         net, memory = opt.update(net, sg.tree.map(lambda p: p.grad.data, weights), memory)
         return loss.data

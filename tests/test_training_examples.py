@@ -92,3 +92,15 @@ def test_digits(example: Any, tmp_path: Path) -> None:
     assert digits["accuracy"](net) > 0.7
     again, same = digits["define_and_run"](1, tmp_path / "digits.npz")
     assert again == one and np.array_equal(same["out"].weight, net["out"].weight)
+
+
+def test_characters(example: Any) -> None:
+    characters = example("characters")
+    parts = characters["data"]()
+    assert parts["x"].shape == parts["t"].shape and np.array_equal(parts["x"][1:], parts["t"][:-1])
+    (one, net), (two, other) = (characters[mode](8) for mode in MODES)
+    assert one == pytest.approx(two, rel=1e-4)  # float32
+    np.testing.assert_allclose(net["memory"].recurrent, other["memory"].recurrent, atol=1e-3)
+    assert one[0] == pytest.approx(np.log(len(characters["LETTERS"])), abs=0.2) and one[-1] < one[0] - 0.5
+    said = characters["told"](net, "Shall", 5)
+    assert said.startswith("Shall") and len(said) == 10
