@@ -31,7 +31,7 @@ class History:
     score: list[float] = dataclasses.field(default_factory=list)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Batches:
     """Rows of arrays in small parts: ``batches(epoch)`` gives dicts of those rows.
 
@@ -148,7 +148,7 @@ def fit(
             raise ArgumentError(f"fit: {name} is at least 1, got {count}")
     run = _Run(History(), parameters, None if checkpoint is None else Path(os.fspath(checkpoint)))
     run.resume()
-    with _bar(batches, epochs, run.history.steps, progress) as advance:
+    with _Bar(batches, epochs, run.history.steps, progress) as advance:
         while run.epoch < epochs and not run.over(patience):
             for batch in _of_epoch(batches, run.epoch, run.done):
                 loss = float(flatten(_call(step, batch))[0][0])
@@ -192,10 +192,11 @@ class _Run:
 
     def over(self, patience: int | None) -> bool:
         """Whether the last epochs were no better than one before."""
-        seen = self.history.score or self.history.loss
+        seen = np.array(self.history.score or self.history.loss)
         if patience is None or len(seen) <= patience:
             return False
-        return not min(seen[-patience:]) < min(seen[:-patience])
+        seen[np.isnan(seen)] = np.inf
+        return not np.min(seen[-patience:]) < np.min(seen[:-patience])
 
     def save(self) -> None:
         if self.path is not None:
@@ -233,7 +234,7 @@ def _call(step: Callable[..., Any], batch: Any) -> Any:
     return step(*batch) if isinstance(batch, tuple) else step(batch)
 
 
-class _bar:  # noqa: N801  (used as a function)
+class _Bar:
     """A bar of steps, where tqdm is installed: a context that gives what moves it."""
 
     def __init__(self, batches: Any, epochs: int, done: int, wanted: bool) -> None:

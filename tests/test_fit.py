@@ -92,6 +92,8 @@ def test_a_run_ends_when_nothing_gets_better() -> None:
     assert history.score == [5, 3, 4, 3] and history.loss == [1] * 4
     assert sg.fit(lambda x: x, [1.0], epochs=8, patience=3).steps == 4
     assert sg.fit(lambda x: float("nan"), [1.0], epochs=8, patience=1).steps == 2
+    late = iter([float("nan"), 3.0, float("nan"), 2.0, 4.0, 4.0])
+    assert sg.fit(lambda x: next(late), [1.0], epochs=6, patience=2).steps == 6
     with pytest.raises(ArgumentError, match="patience is at least 1"):
         sg.fit(lambda x: x, [1.0], patience=0)
 
@@ -134,6 +136,15 @@ def test_a_run_goes_on_from_its_checkpoint(every: int | None, tmp_path: Path) ->
     again = sg.fit(lambda **batch: steps.append(batch) or 0.0, batches(), 4, parameters=held, **options)
     assert again == wanted and not steps
     assert sg.fit(step, batches(), 5, **options).steps == 30
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    _, step = model()
+    drafts = [tmp_path / name for name in (".run.npz.12.34.tmp", ".other.npz.12.34.tmp")]
+    for draft in drafts:
+        draft.write_bytes(b"half")
+    sg.fit(step, batches(), checkpoint=tmp_path / "run.npz")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.npz.12.34.tmp", "run.npz"]
 
 
 def test_what_is_no_checkpoint_of_this_run_is_refused(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ class GRU(_Recurrent):
         state_bias: (units,), or None.
         unit: "after" or "before", where the gate r acts.
 
-    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder" (EMNLP 2014), with z and 1 - z
-    exchanged; "after" is that paper's version 1.
+    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder" (EMNLP 2014), as printed with unit
+    "before", in its first preprint "after".
 
     >>> import numpy as np, symgraph as sg
     >>> layer = sg.nn.GRU.init(sg.random.key(0), 3, 4)
