@@ -194,14 +194,20 @@ class GRU(_Recurrent):
 
     def cell(self, seen: Any, state: Any) -> tuple[Any, Any]:
         seen_r, seen_z, seen_n = _parts(seen, 3)
-        w_r, w_z, w_n = _parts(self.recurrent, 3)
-        r = ew.expit(seen_r + ar.matmul(state, w_r))
-        z = ew.expit(seen_z + ar.matmul(state, w_z))
-        held = ar.matmul(state if self.unit == "after" else r * state, w_n)
-        held = held if self.state_bias is None else held + self.state_bias
-        n = ew.tanh(seen_n + (r * held if self.unit == "after" else held))
+        if self.unit == "after":
+            of_r, of_z, of_n = _parts(ar.matmul(state, self.recurrent), 3)
+            r = ew.expit(seen_r + of_r)
+            let_through = r * self._shifted(of_n)
+        else:
+            w_r, w_z, w_n = _parts(self.recurrent, 3)
+            r, of_z = ew.expit(seen_r + ar.matmul(state, w_r)), ar.matmul(state, w_z)
+            let_through = self._shifted(ar.matmul(r * state, w_n))
+        z, n = ew.expit(seen_z + of_z), ew.tanh(seen_n + let_through)
         h = n + z * (state - n)
         return h, h
+
+    def _shifted(self, x: Any) -> Any:
+        return x if self.state_bias is None else x + self.state_bias
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
