@@ -42,6 +42,7 @@ from symgraph.errors import (
     SymgraphError as SymgraphError,
 )
 from symgraph.expr import Expr as Expr, constant as constant, placeholder as placeholder
+from symgraph.fit import Batches as Batches, History as History, fit as fit
 from symgraph.functions import (
     all as all,
     amax as amax,
@@ -222,6 +223,7 @@ from symgraph.ops.elementwise import (
 )
 from symgraph.ops.random import ndtri as ndtri
 from symgraph.origin import scope as scope
+from symgraph.packed import Packed as Packed, packed as packed
 from symgraph.pictures import (
     get_dot_graph as get_dot_graph,
     make_dot as make_dot,

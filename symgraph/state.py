@@ -226,7 +226,7 @@ def save_parameters(path: Any, parameters: Mapping[str, Any]) -> None:
         parts[f"{name}.npy"] = buffer.getvalue()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
     manifest = json.dumps({"format": _FORMAT, "sha256": digests}, sort_keys=True).encode()
-    draft = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    draft = target.with_name(f"{_draft(target)}{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(draft, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -237,6 +237,20 @@ def save_parameters(path: Any, parameters: Mapping[str, Any]) -> None:
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _draft(target: Path) -> str:
+    """What the names of files begin with that are being written, to become this one."""
+    return f".{target.name}."
+
+
+def clear_drafts(path: Any) -> None:
+    """Remove what writers left behind that were killed while they wrote this file."""
+    target = Path(path)
+    if target.parent.is_dir():
+        for file in target.parent.iterdir():
+            if file.name.startswith(_draft(target)) and file.name.endswith(".tmp"):
+                file.unlink(missing_ok=True)
 
 
 def load_parameters(path: Any, into: Mapping[str, Parameter] | None = None) -> dict[str, Any]:

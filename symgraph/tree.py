@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from symgraph.errors import ShapeError
+from symgraph.errors import ShapeError, SymbolError
 
 
 class Leaf:
@@ -118,7 +120,7 @@ def _alike(a: Any, b: Any) -> bool:
     return parts.keys() == others.keys() and all(_alike(parts[key], others[key]) for key in parts)
 
 
-# -- trees of placeholders ---------------------------------------------------------------------------------------------
+# -- trees of symbols --------------------------------------------------------------------------------------------------
 
 
 def placeholders(prefix: str, tree: Any) -> Any:
@@ -132,15 +134,43 @@ def placeholders(prefix: str, tree: Any) -> Any:
     from symgraph.ops.array import type_of
 
     values, structure = flatten(tree)
-    names: dict[str, None] = {}
+    types = [type_of(v) for v in values]
+    made = [placeholder(n, t.shape, t.dtype) for n, t in zip(_names(prefix, tree), types, strict=True)]
+    return unflatten(structure, iter(made))
+
+
+def parameters(prefix: str, tree: Any) -> Any:
+    """A parameter (:func:`symgraph.parameter`) for each value, named by its place in the tree.
+
+    >>> import numpy as np
+    >>> net = parameters("net", {"bias": np.zeros(3), "more": [1.0]})
+    >>> net
+    {'bias': <parameter net_bias: float64(3,)>, 'more': [<parameter net_more_0: float64()>]}
+    """
+    from symgraph.state import parameter  # trees are part of what expressions are built with
+
+    values, structure = flatten(tree)
+    return unflatten(structure, iter([parameter(n, v) for n, v in zip(_names(prefix, tree), values, strict=True)]))
+
+
+def values(tree: Any) -> Any:
+    """The values of a tree of parameters, as they are now.
+
+    >>> values(parameters("net", [1.0, [2.0]]))
+    [np.float64(1.0), [np.float64(2.0)]]
+    """
+    return map(lambda p: p.value, tree)
+
+
+def _names(prefix: str, tree: Any) -> Iterator[str]:
+    """A name for each value, from its place in the tree; no two are alike."""
+    taken: set[str] = set()
     for path in _paths(tree):
         name = "_".join([prefix, *(re.sub(r"\W", "_", str(key)) for key in path)])
-        while name in names:
+        while name in taken:
             name += "_"
-        names[name] = None
-    types = [type_of(v) for v in values]
-    made = [placeholder(n, t.shape, t.dtype) for n, t in zip(names, types, strict=True)]
-    return unflatten(structure, iter(made))
+        taken.add(name)
+        yield name
 
 
 def _paths(tree: Any) -> Iterator[tuple[Any, ...]]:
@@ -166,3 +196,47 @@ def arguments(symbols: Any, values: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     map(lambda symbol, value: found.update({symbol.name: value}), symbols, values)
     return found
+
+
+# -- trees as vectors --------------------------------------------------------------------------------------------------
+
+
+def pack(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The values one after another in a vector, and the function that makes a tree of a vector again.
+
+    That function takes arrays, Variables and symbols. The vector is of the dtype that holds all values.
+
+    Raises:
+        SymbolError: a size is not a known number.
+
+    >>> import numpy as np
+    >>> vector, unpack = pack({"w": np.ones((2, 2)), "b": 0.5})
+    >>> vector
+    array([1. , 1. , 1. , 1. , 0.5])
+    >>> unpack(vector * 2)
+    {'w': array([[2., 2.], [2., 2.]]), 'b': np.float64(1.0)}
+    """
+    from symgraph import functions as fn  # which are made of trees
+    from symgraph.ops.array import type_of
+
+    flat, structure = flatten(tree)
+    shapes = [type_of(value).shape for value in flat]
+    if not all(isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) for shape in shapes):
+        raise SymbolError("tree.pack: the shapes of the values must be known numbers")
+    ends = list(itertools.accumulate((math.prod(shape) for shape in shapes), initial=0))  # type: ignore[arg-type]
+
+    def unpack(vector: Any) -> Any:
+        """The tree of a vector's elements.
+
+        Raises:
+            ShapeError: the vector has another length.
+        """
+        if type_of(vector).shape not in ((ends[-1],), None):
+            raise ShapeError(f"tree.pack: the tree holds {ends[-1]} elements, got {type_of(vector)}")
+        parts = [
+            fn.reshape(vector[low:high], shape) if shape else vector[low]
+            for low, high, shape in zip(ends, ends[1:], shapes, strict=False)
+        ]
+        return unflatten(structure, iter(parts))
+
+    return fn.concatenate([fn.ravel(value) for value in flat]), unpack

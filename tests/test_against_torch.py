@@ -97,6 +97,29 @@ def test_normalisation_and_attention() -> None:
         )
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_recurrent_layers(reverse: bool) -> None:
+    x, units = data(6, 2, 3), 4
+    for name, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
+        weights = [data(gates * units, 3), data(gates * units, units), data(gates * units), data(gates * units, seed=1)]
+
+        def ours(x: Any, w: Any, r: Any, b: Any, s: Any, name: str = name) -> Any:
+            if name == "GRU":  # there, the gate r acts on the bias of the state as well
+                front = sg.concatenate([s[: 2 * units], sg.zeros_like(s[2 * units :])])
+                layer: Any = nn.GRU(w.T, r.T, b + front, s[2 * units :])
+            else:
+                layer = getattr(nn, name)(w.T, r.T, b + s)
+            return layer(x, reverse=reverse)[0]
+
+        def theirs(x: Any, *given: Any, name: str = name) -> Any:
+            layer = getattr(torch.nn, name)(3, units, dtype=torch.float64)
+            held = dict(zip([n for n, _ in layer.named_parameters()], given, strict=True))
+            outputs = torch.func.functional_call(layer, held, (x.flip(0) if reverse else x,))[0]
+            return outputs.flip(0) if reverse else outputs
+
+        compare(ours, theirs, x, *weights)
+
+
 def test_activations_and_losses() -> None:
     x, y, labels = data(4, 5), data(4, 5, seed=1), np.array([0, 4, 2, 2])
     for name in ("relu", "leaky_relu", "elu", "gelu", "silu"):

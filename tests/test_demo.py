@@ -184,7 +184,13 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
 # -- examples ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+# Those that train for longer are run, for less long, by tests/test_training_examples.py.
+SHORT = [
+    path for path in sorted((ROOT / "examples").glob("*.py")) if path.stem not in ("characters", "digits", "spiral")
+]
+
+
+@pytest.mark.parametrize("path", SHORT, ids=lambda path: path.stem)
 def test_an_example_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 
 import symgraph as sg
 from symgraph import optim, tree
-from symgraph.errors import ShapeError, SymbolError
+from symgraph.errors import ArgumentError, ShapeError, SymbolError
 
 STEPS = 12
 START = {"w": np.array([[1.0, -2.0], [0.5, 3.0]]), "b": np.array(-0.7)}
@@ -245,3 +245,59 @@ def test_errors() -> None:
         optim.LBFGS(history=0)
     with pytest.raises(ValueError, match="one value more"):
         optim.piecewise([1.0], [2])
+
+
+# -- as updates --------------------------------------------------------------------------------------------------------
+
+
+def stepper(opt: optim.Optimiser) -> tuple[Any, Any]:
+    params = tree.parameters("net", START)
+    return params, sg.compile(loss(params), updates=optim.updates(opt, params, sg.grad(loss(params), params)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_updates_are_the_steps_of_the_optimiser(name: str) -> None:
+    opt = CASES[name][0]
+    params, step = stepper(opt)
+    for wanted in compiled(opt):
+        step()
+        for k in START:
+            np.testing.assert_allclose(params[k].value, wanted[k], rtol=1e-12, err_msg=k)
+
+
+def test_lbfgs_as_updates() -> None:
+    opt = optim.LBFGS(history=3)
+    params, step = stepper(opt)
+    for wanted in compiled(opt):
+        step()
+        np.testing.assert_allclose(params["w"].value, wanted["w"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_steps_in_the_kernel_are_the_steps_of_as_many_calls(name: str) -> None:
+    (one, step), (many, steps) = stepper(CASES[name][0]), stepper(CASES[name][0])
+    values = [step() for _ in range(STEPS)]
+    assert steps(steps=STEPS) == pytest.approx(values[-1], rel=1e-12)
+    for k in START:
+        np.testing.assert_allclose(many[k].value, one[k].value, rtol=1e-12)
+    for p, q in zip(step.parameters, steps.parameters, strict=True):
+        assert p.name == q.name
+        np.testing.assert_allclose(q.value, p.value, rtol=1e-12, err_msg=p.name)
+
+
+def test_two_optimisers_in_one_function() -> None:
+    w, b = sg.parameter("w", 1.0), sg.parameter("b", 1.0)
+    error = (w + b - 3) ** 2
+    slope_w, slope_b = sg.grad(error, [w, b])
+    fast = optim.updates(optim.Adam(0.1), w, slope_w, name="fast")
+    step = sg.compile(error, updates={**fast, **optim.updates(optim.Adam(0.001), b, slope_b)})
+    assert step(steps=100) < 1e-2
+    assert {p.name for p in step.parameters} >= {"fast_step", "adam_step", "fast_mean", "adam_mean"}
+    assert abs(w.value - 1) > 5 * abs(b.value - 1)
+
+
+def test_updates_of_what_is_no_parameter() -> None:
+    with pytest.raises(ArgumentError, match=r"params must be a tree of parameters, got array.*tree.parameters"):
+        optim.updates(optim.SGD(), {"w": np.ones(2)}, {"w": np.ones(2)})
+    with pytest.raises(ShapeError, match="structures differ"):
+        optim.updates(optim.SGD(), {"w": sg.parameter("w", 1.0)}, [1.0])

@@ -11,7 +11,7 @@ import pytest
 
 import symgraph as sg
 from symgraph import tree
-from symgraph.errors import GradientError, ShapeError
+from symgraph.errors import GradientError, InputError, ShapeError, SymbolError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,3 +67,62 @@ def test_gradients_and_results_come_as_trees() -> None:
     assert isinstance(listed, list) and len(listed) == 2
     with pytest.raises(GradientError, match="wrt must be symbols"):
         sg.grad(y, {"a": 3})
+
+
+def test_parameters_are_named_by_their_places() -> None:
+    held = tree.parameters("p", {"layer": Scaled(np.ones(2, "float32")), "rest": [1.0]})
+    assert [p.name for p in tree.flatten(held)[0]] == ["p_layer_factor", "p_rest_0"]
+    assert held["layer"].factor.dtype == np.float32 and held["layer"].power == 2
+    now = tree.values(held)
+    assert now["layer"].factor.tolist() == [1, 1] and now["rest"] == [1.0]
+
+
+def test_a_tree_goes_through_a_vector_in_every_mode() -> None:
+    held = {"layer": Scaled(np.arange(6.0).reshape(2, 3), 7.0), "rest": [np.arange(2), np.zeros((0, 3))]}
+    vector, unpack = tree.pack(held)
+    assert vector.dtype == np.float64 and vector.tolist() == [0, 1, 2, 3, 4, 5, 7, 0, 1]
+    again = unpack(vector)
+    assert again["layer"].factor.tolist() == held["layer"].factor.tolist() and again["layer"].shift == 7
+    assert again["rest"][1].shape == (0, 3)
+    symbol = sg.placeholder("v", shape=(9,), dtype="float64")
+    compiled = sg.compile(unpack(symbol))(v=vector)
+    recorded = unpack(sg.Variable(vector))
+    for other in (compiled, tree.map(lambda v: v.data, recorded)):
+        tree.map(np.testing.assert_array_equal, again, other)
+    with pytest.raises(ShapeError, match="the tree holds 9 elements"):
+        unpack(np.zeros(8))
+    with pytest.raises(SymbolError, match="must be known numbers"):
+        tree.pack([sg.placeholder("x", shape=("n",))])
+
+
+def test_packed_is_the_function_of_a_vector() -> None:
+    a = np.array([[2.0, 0.5], [0.5, 1.0]])
+    start = {"x": np.array([1.0, 2.0]), "c": 0.5}
+
+    def bowl(p: Any) -> Any:
+        return 0.5 * p["x"] @ a @ p["x"] + p["c"] ** 4 + p["x"][0] * p["c"]
+
+    packed = sg.packed(bowl, start)
+    assert packed.start.tolist() == [1, 2, 0.5]
+    v = np.array([0.3, -0.2, 0.7])
+    slope = np.array([*(a @ v[:2]), 4 * v[2] ** 3]) + np.array([v[2], 0, v[0]])
+    hessian = np.array([[2, 0.5, 1], [0.5, 1, 0], [1, 0, 12 * v[2] ** 2]])
+    assert packed.fun(v) == pytest.approx(bowl(packed.unpack(v)), rel=1e-14)
+    np.testing.assert_allclose(packed.jac(v), slope, rtol=1e-14)
+    value, both = packed.fun_and_jac(v)
+    assert value == packed.fun(v) and both.tolist() == packed.jac(v).tolist()
+    for p in np.eye(3):
+        np.testing.assert_allclose(packed.hessp(v, p), hessian @ p, rtol=1e-13)
+    with pytest.raises(ShapeError, match="packed: the function must give one number, got float64"):
+        sg.packed(lambda p: p["x"], start)
+    with pytest.raises(InputError, match="argument 'packed' has shape"):
+        packed.fun(v[:2])
+
+
+def test_packed_takes_data_with_each_call() -> None:
+    x = sg.placeholder("x", shape=("n",), dtype="float64")
+    packed = sg.packed(lambda p: sg.sum((p["slope"] * x - 1) ** 2), {"slope": 1.0})
+    data = np.array([1.0, 2.0])
+    assert packed.fun(np.array([2.0]), x=data) == 10
+    assert packed.jac(np.array([2.0]), x=data).tolist() == [14]
+    assert packed.hessp(np.array([2.0]), np.array([1.0]), x=data).tolist() == [10]

@@ -62,3 +62,8 @@ from symgraph.nn.losses import (
     mae as mae,
     mse as mse,
 )
+from symgraph.nn.recurrent import (
+    GRU as GRU,
+    LSTM as LSTM,
+    RNN as RNN,
+)

@@ -15,6 +15,14 @@ same rule runs on arrays, on Variables, and on symbols, where it becomes part of
 >>> bool(value < 1e-3)
 True
 
+Where parameters keep their values themselves, :func:`updates` makes a step of one line:
+
+>>> net = sg.tree.parameters("net", {"w": np.array([1.0, 2.0])})
+>>> loss = np.sum(net["w"] ** 2)
+>>> step = sg.compile(loss, updates=sg.optim.updates(opt, net, sg.grad(loss, net)))
+>>> bool(step(steps=100) < 1e-3)
+True
+
 On Variables, update under ``sg.no_grad()``, or on their ``.data``: else every step records the steps before it.
 """
 
@@ -40,3 +48,4 @@ from symgraph.optim.schedules import (
     piecewise as piecewise,
     warmup as warmup,
 )
+from symgraph.optim.updates import updates as updates
