@@ -135,9 +135,11 @@ def _kernels(variant: Variant, sizes: Mapping[str, int] | None) -> list[Kernel]:
     def known(size: Size) -> int | None:
         return size if isinstance(size, int) else None if sizes is None else dims.evaluate(size, sizes)
 
+    costs = account(program, variant.copied).steps
+    seconds = variant.measured[0] if variant.measured is not None else [None] * len(costs)
     return [
-        Kernel(title_of(step), known(cost.flops), known(cost.moved), known(picoseconds(step)))
-        for step, cost in zip(program.steps, account(program, variant.copied).steps, strict=True)
+        Kernel(title_of(step), known(cost.flops), known(cost.moved), known(picoseconds(step)), time)
+        for step, cost, time in zip(program.steps, costs, seconds, strict=True)
     ]
 
 

@@ -205,8 +205,18 @@ def test_heat_needs_sizes_or_times():
     assert "kernel 1: product of n × 8 × 4, 100%" in hot
     with pytest.raises(ValueError, match=f"heat holds 1 times, but there are {kernels} kernels"):
         f.to_dot("joint", preset="symgraph", heat=[1.0])
-    with pytest.raises(ValueError, match="heat must be 'cost', or seconds for each kernel, got 'hot'"):
+    with pytest.raises(ValueError, match="heat must be 'cost' or 'time', or seconds for each kernel, got 'hot'"):
         f.to_dot("joint", preset="symgraph", heat="hot")
+
+
+def test_heat_by_time_is_what_was_measured():
+    f = network()
+    given = {"x": np.ones((5, 8)), "w": np.ones((8, 4))}
+    with pytest.raises(ValueError, match=r"heat='time' needs times that were measured: call the function's profile"):
+        f.to_dot("joint", preset="symgraph", heat="time")
+    seconds = f.profile(**given, what="value_and_grad", repeat=3).seconds
+    assert [kernel.seconds for kernel in f.view("joint").kernels] == list(seconds)
+    assert f.to_dot("joint", preset="symgraph", heat="time") == f.to_dot("joint", preset="symgraph", heat=seconds)
 
 
 def test_the_taylor_sine_fits_into_fifteen_boxes():

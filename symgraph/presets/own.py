@@ -46,11 +46,13 @@ def own(view: View, *, verbose: bool = False, heat: str | Sequence[float] | None
     Args:
         view: what is drawn.
         verbose: boxes also show the lines that wrote them.
-        heat: colour kernels by their share of the time: "cost", which is estimated, or seconds per kernel.
+        heat: colour kernels by their share of the time: "cost", which is estimated; "time", which was measured; or
+            seconds per kernel.
         rankdir: where arrows lead: "TB" (down), "LR" (right), "BT" or "RL".
 
     Raises:
-        ValueError: `heat` or `rankdir` is something else, or there are no kernels, or their sizes are not known.
+        ValueError: `heat` or `rankdir` is something else, or there are no kernels, or their sizes are not known, or
+            they were not measured.
     """
     if rankdir not in DIRECTIONS:
         raise ValueError(f"rankdir must be one of {', '.join(DIRECTIONS)}, got {rankdir!r:.80}")
@@ -90,6 +92,13 @@ def _common(view: View) -> tuple[str, str]:
     return dtype if 2 * count >= len(results) else "", shapes.pop() if alike else ""
 
 
+TIMES = {
+    "cost": ("picoseconds", "sizes that are known: call the function once, or declare them"),
+    "time": ("seconds", "times that were measured: call the function's profile(...) before"),
+}
+"""What of a kernel is its time, and what that needs."""
+
+
 def _shares(view: View, heat: str | Sequence[float] | None) -> dict[int, float]:
     """What part of the time each kernel takes."""
     if heat is None:
@@ -99,13 +108,13 @@ def _shares(view: View, heat: str | Sequence[float] | None) -> dict[int, float]:
             "heat colours the kernels of a compiled function; draw its stage 'after', 'backward' or 'joint'"
         )
     if isinstance(heat, str):
-        if heat != "cost":
-            raise ValueError(f"heat must be 'cost', or seconds for each kernel, got {heat!r:.80}")
-        times: list[float] = []
-        for kernel in view.kernels:
-            if kernel.picoseconds is None:
-                raise ValueError("heat='cost' needs sizes that are known: call the function once, or declare them")
-            times.append(kernel.picoseconds)
+        if heat not in TIMES:
+            raise ValueError(f"heat must be 'cost' or 'time', or seconds for each kernel, got {heat!r:.80}")
+        field, needs = TIMES[heat]
+        found = [getattr(kernel, field) for kernel in view.kernels]
+        if None in found:
+            raise ValueError(f"heat={heat!r} needs {needs}")
+        times = [float(time) for time in found]
     else:
         times = [float(seconds) for seconds in heat]
         if len(times) != len(view.kernels):
