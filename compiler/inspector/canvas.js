@@ -174,8 +174,15 @@ class Picture {
   paint() {
     const sight = this.sight(this.width, this.height);
     clearTimeout(this.waiting);
-    if (this.items.length > MANY && performance.now() - this.moved < SETTLE && this.paintMoved(sight)) {
-      this.waiting = setTimeout(() => this.redraw(true), SETTLE);
+    if (this.items.length > MANY && performance.now() - this.moved < SETTLE) {
+      if (!this.paintMoved(sight)) {
+        this.keepStill();
+        this.paintMoved(sight);
+      }
+      this.waiting = setTimeout(() => {
+        this.redraw(true);
+        this.moved = 0; // this time everything is painted
+      }, SETTLE);
     } else {
       this.paintScene(this.canvas.getContext("2d"), this.scale, sight);
       if (this.items.length > MANY) this.waiting = setTimeout(() => this.keepStill(), SETTLE);
@@ -212,14 +219,15 @@ class Picture {
   paintMoved(sight) {
     const { still, canvas } = this;
     const zoom = this.camera.zoom * this.scale;
-    if (!still || this.camera.zoom > 3 * still.zoom || this.camera.zoom < still.zoom / 3) return false;
+    if (!still || this.camera.zoom > 3 * still.zoom) return false;
+    const { left, right, top, bottom } = still.sight;
+    if (left > sight.left || right < sight.right || top > sight.top || bottom < sight.bottom) return false;
     const pen = canvas.getContext("2d");
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.fillStyle = this.pens.back;
     pen.fillRect(0, 0, canvas.width, canvas.height);
-    const { left, right, top, bottom } = still.sight;
     pen.drawImage(still.image, (left - sight.left) * zoom, (top - sight.top) * zoom, (right - left) * zoom, (bottom - top) * zoom);
-    return left <= sight.right && right >= sight.left && top <= sight.bottom && bottom >= sight.top;
+    return true;
   }
 
   paintEdges(sight) {
