@@ -226,7 +226,8 @@ def test_every_process_gives_the_same_bits_and_texts() -> None:
         value, grads = f.value_and_grad(**data)
         results = [value["loss"], value["max"], *value["parts"], *grads.values(), f(**data)["loss"]]
         print([np.asarray(r).tobytes().hex() for r in results])
-        print(f.source, f.explain(), f.to_dot("sides"), f.to_dot("joint", verbose=True), list(grads), f)
+        topics = ("stations", "passes", "schedule", "cost")  # whether a kernel was found on disk may differ
+        print(f.source, *map(f.explain, topics), f.to_dot("sides"), f.to_dot("joint", verbose=True), list(grads), f)
     """
     with ThreadPoolExecutor() as pool:
         first, *others = pool.map(lambda seed: script(code, PYTHONHASHSEED=seed), ("0", "1", "12345"))
