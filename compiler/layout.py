@@ -7,7 +7,8 @@ of products that they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -141,11 +142,11 @@ def lay_out(graph: Graph) -> list[Expr]:
     """The outputs with copies where a view is not enough, and operands of products in the product's dtype."""
     made: dict[Expr, Expr] = {}
     results: dict[Expr, None] = {}
-    changing = _Changing(graph)
+    copies = itertools.count()
     with origin.derived_from() as derived:
         for node in graph.order:
             derived.follow(node.marks)
-            made[node] = _laid(node, tuple([made[a] for a in node.args]), changing)
+            made[node] = _laid(node, tuple([made[a] for a in node.args]), copies)
         laid: list[Expr] = []
         for output in graph.outputs:
             derived.follow(output.marks)
@@ -154,27 +155,27 @@ def lay_out(graph: Graph) -> list[Expr]:
             direct = base.op.kind not in ("view", "source") and (base is node or base not in results)
             laid.append(node if direct else as_expr(ar.contiguous(node)))
             results[laid[-1]] = None
-    return laid
+    return _unshared(laid)
 
 
-def _laid(node: Expr, args: tuple[Expr, ...], changing: _Changing) -> Expr:
+def _laid(node: Expr, args: tuple[Expr, ...], copies: Iterator[int]) -> Expr:
     """The node on arguments that are laid out."""
     if node.op is ar.matmul:
         return _product(node, args)
     if node.op is ft.correlate:
-        return _filter(node, args, changing)
+        return _filter(node, args, copies)
     if node.op.kind == "control":
         return _control(node, tuple(map(stored, args)))
     if node.op is ar.take:
         args = (stored(args[0]), *args[1:])
     elif node.op is ar.put:
-        args = (changing.owned(node, args[0]), *args[1:])
+        args = (as_expr(ar.duplicate(args[0], number=next(copies))), *args[1:])
     elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
         args = (stored(args[0]),)
     return with_args(node, args)
 
 
-def _filter(node: Expr, args: tuple[Expr, ...], changing: _Changing) -> Expr:
+def _filter(node: Expr, args: tuple[Expr, ...], copies: Iterator[int]) -> Expr:
     """The sums of products that a filter is, laid out down to its arguments."""
     formula = as_expr(node.op.lower(*args, **node.params))
     made: dict[Expr, Expr] = {}
@@ -186,7 +187,7 @@ def _filter(node: Expr, args: tuple[Expr, ...], changing: _Changing) -> Expr:
             inner[part] = None
             pending.extend(part.args)
     for part in toposort_within(formula, inner):
-        made[part] = _laid(part, tuple([made.get(a, a) for a in part.args]), changing)
+        made[part] = _laid(part, tuple([made.get(a, a) for a in part.args]), copies)
     return made[formula]
 
 
@@ -207,42 +208,31 @@ def _control(node: Expr, args: tuple[Expr, ...]) -> Expr:
     return build(node.op, (*args, *arrays), with_bodies(node, lambda body: next(changed)))
 
 
-class _Changing:
-    """Which memory a `put` may change: that of a value that nobody else wants, or a copy of its own.
+def _unshared(outputs: Sequence[Expr]) -> list[Expr]:
+    """The outputs, where a put changes what it is given, if nobody else reads that memory.
 
-    The state of a loop is such a value where all that reads it as it was are elements taken by an index.
+    This shows in the laid out graph only: different values may have come to lie in the same memory.
     """
-
-    def __init__(self, graph: Graph) -> None:
-        self.uses: dict[Expr, int] = {}
-        self.taken: set[Expr] = set()
-        self.copies = 0
-        if not any(node.op is ar.put for node in graph.order):
-            return
-        for output in graph.outputs:
-            self.uses[output] = self.uses.get(output, 0) + 1
-        for node in graph.order:
-            for arg in node.args:
-                self.uses[arg] = self.uses.get(arg, 0) + 1
-
-    def owned(self, node: Expr, made: Expr) -> Expr:
-        """The first argument of a put, in memory that it may change."""
-        before, base = node.args[0], memory_base(made)
-        alone = self.uses[before] == 1 and all(self.uses.get(v, 1) == 1 for v in _down_to(before))
-        if alone and base.op.kind not in ("view", "source", "part") and base not in self.taken:
-            self.taken.add(base)
-            return made
-        self.copies += 1
-        return as_expr(ar.duplicate(made, number=self.copies))
+    order = toposort(outputs)
+    if not any(node.op is ar.duplicate for node in order):
+        return list(outputs)
+    readers: dict[Expr, int] = {}
+    for read in [*outputs, *(a for node in order if node.op not in SAME_MEMORY for a in node.args)]:
+        base = memory_base(read)
+        readers[base] = readers.get(base, 0) + 1
+    made: dict[Expr, Expr] = {}
+    with origin.derived_from() as derived:
+        for node in order:
+            derived.follow(node.marks)
+            args = tuple([made[a] for a in node.args])
+            made[node] = args[0] if node.op is ar.duplicate and _ours(node, readers) else with_args(node, args)
+    return [made[o] for o in outputs]
 
 
-def _down_to(node: Expr) -> list[Expr]:
-    """A value and what it looks at in the same memory."""
-    found = [node]
-    while node.op in SAME_MEMORY:
-        node = node.args[0]
-        found.append(node)
-    return found
+def _ours(copy: Expr, readers: Mapping[Expr, int]) -> bool:
+    """Whether what is copied is a result that is read for the copy alone."""
+    base = memory_base(copy.args[0])
+    return readers[base] == 1 and base.op.kind not in ("view", "source")
 
 
 def in_place(parameter: Expr, after: Expr) -> bool:
