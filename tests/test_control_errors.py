@@ -181,6 +181,19 @@ def test_rounds_are_bounded(start: float) -> None:
             f(x=start)
 
 
+@pytest.mark.parametrize("bound", [5, 6])
+def test_a_bound_is_the_number_of_rounds_allowed(bound: int) -> None:
+    """A loop of six rounds."""
+    x = sg.placeholder("x")
+    loop = lambda x: sg.while_loop(lambda s: s < 6, lambda s: s + 1, x, max_iterations=bound)  # noqa: E731
+    for run in (sg.compile(loop(x)), loop, lambda x: interpret([loop(sg.placeholder("x"))], {"x": x})[0]):
+        if bound == 6:
+            assert run(x=0.0) == 6.0
+        else:
+            with pytest.raises(LoopError, match="max_iterations=5"):
+                run(x=0.0)
+
+
 def test_a_bound_of_no_rounds() -> None:
     x = sg.placeholder("x")
     f = sg.compile(sg.while_loop(lambda s: s < 10, lambda s: s + 1, x, max_iterations=0))

@@ -244,6 +244,13 @@ def test_gradients_reach_what_a_body_and_a_branch_are_made_of() -> None:
     np.testing.assert_allclose(f(p=False, x=0.7), [1.0, 1 + cos], rtol=1e-14)
 
 
+def test_what_a_branch_of_a_body_computes_is_not_computed_for_the_gradient_elsewhere() -> None:
+    """There are three elements, and five rounds of which the last two must not look for one."""
+    x = sg.placeholder("x")
+    y = sg.fori_loop(0, 5, lambda i, s: s + sg.cond(i < 3, lambda: x[i] ** 3, lambda: s * 0.0), 0.0)
+    np.testing.assert_array_equal(sg.compile(y, wrt=[x]).grad(x=np.array([1.0, 2.0, 3.0]))["x"], [3.0, 12.0, 27.0])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_keep_their_dtype(dtype: str) -> None:
     x, n = sg.placeholder("x"), sg.placeholder("n")

@@ -356,3 +356,19 @@ def test_ten_thousand_nodes_are_shown(browser: Any, tmp_path: Path) -> None:
     assert opened.state["node"] == 9999
     opened.press("0", "-", "-", "+")
     assert opened.quiet()
+
+
+def test_a_large_graph_is_sharp_again_after_it_moved(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "large.html"
+    path.write_text(page(large(2_000)), encoding="utf-8")
+    opened = Page(browser, path)
+    seen = opened.browser.execute_async_script(
+        "const done = arguments[0], seen = [], canvas = document.getElementById('canvas'); let before;"
+        "(function look() {"
+        " if (inspector.sharp !== before && (seen.length || inspector.sharp)) seen.push(before = inspector.sharp);"
+        " if (seen.length === 1) canvas.dispatchEvent(new WheelEvent('wheel', {deltaY: 5, cancelable: true}));"
+        " if (seen.length === 3) done(seen); else setTimeout(look, 20);"
+        "})();"
+    )
+    assert seen == [True, False, True]
+    assert opened.quiet()

@@ -171,6 +171,7 @@ CALLS: list[tuple[str, Callable[..., Any]]] = [
     ("isclose", lambda x, m: np.isclose(x, x + 1e-6 * np.arange(5) ** 3)),
     ("isclose nan", lambda x, m: [np.isclose(np.where(x > 0, x, np.nan), x, equal_nan=e) for e in (True, False)]),
     ("kron", lambda x, m: [np.kron(m, m[:2]), np.kron(x, m), np.kron(x, x)]),
+    ("margins", lambda x, m: np.pad(m, ((1, 2), (3, 0)), constant_values=((1.0, 2.0), (3.0, 4.0)))),
     ("linspace", lambda x, m: np.linspace(x[0], x[1], 5)),
     ("linspace of arrays", lambda x, m: np.linspace(x, 1.0, 4, axis=1)),
     ("linspace open", lambda x, m: np.linspace(0, x[0], 4, endpoint=False, retstep=True)),

@@ -23,6 +23,7 @@ class Picture {
     this.moving = this.fitted = null;
     this.moved = -Infinity;
     this.still = null;
+    this.sharp = false; // whether everything is painted, and not a picture of it moved
     this.pens = {};
     new ResizeObserver(() => this.resize()).observe(canvas);
     listen(this);
@@ -181,9 +182,11 @@ class Picture {
       }
       this.waiting = setTimeout(() => {
         this.redraw(true);
-        this.moved = 0; // this time everything is painted
+        this.moved = -Infinity; // this time everything is painted
       }, SETTLE);
+      this.sharp = false;
     } else {
+      this.sharp = true;
       this.paintScene(this.canvas.getContext("2d"), this.scale, sight);
       if (this.items.length > MANY) this.waiting = setTimeout(() => this.keepStill(), SETTLE);
     }

@@ -181,5 +181,6 @@ window.inspector = {
   get camera() { return { ...picture.camera }; },
   get counts() { return { nodes: graph.count, items: view.items.length, edges: view.edges.from.length }; },
   get matches() { return picture.matches.size; },
+  get sharp() { return picture.sharp; },
   paint: () => picture.paint(),
 };
