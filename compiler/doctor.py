@@ -14,7 +14,7 @@ import symgraph
 from compiler import cache, kernel, machine, runtime
 from compiler.function import compile as compile_
 from compiler.threads import get_num_threads
-from symgraph.dot import Dot
+from symgraph.dot_text import Dot
 from symgraph.expr import placeholder
 from symgraph.render import picture, renderer
 

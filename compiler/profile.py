@@ -16,7 +16,7 @@ from compiler.dispatch import VALUE, Kernels
 from compiler.overview import estimate, title
 from compiler.threads import get_num_threads
 from compiler.variant import Variant
-from compiler.words import in_bytes, in_time
+from compiler.words import count, in_bytes, in_time
 from symgraph import dims
 from symgraph.errors import ArgumentError
 
@@ -51,7 +51,8 @@ class Profile:
         return sum(self.seconds)
 
     def __str__(self) -> str:
-        lines = [f"{self.what}, {self.repeat} calls: {in_time(self.total * 1e12)} in {len(self.seconds)} steps"]
+        calls, steps = count(self.repeat, "call"), count(len(self.seconds), "step")
+        lines = [f"{self.what}, {calls}: {in_time(self.total * 1e12)} in {steps}"]
         rows = zip(self.titles, self.seconds, self.estimates, self.moved, self.flops, strict=True)
         for number, (text, seconds, expected, moved, flops) in enumerate(rows, 1):
             share = seconds / self.total if self.total else 0.0

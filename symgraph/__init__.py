@@ -7,6 +7,7 @@ come likewise, so that importing symgraph stays cheap.
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from symgraph import random as random, tree as tree
@@ -66,6 +67,7 @@ from symgraph.functions import (
     count_nonzero as count_nonzero,
     cross as cross,
     diag as diag,
+    diagflat as diagflat,
     diagonal as diagonal,
     diff as diff,
     divmod as divmod,
@@ -147,6 +149,7 @@ from symgraph.latex import latex as latex, unicode as unicode
 from symgraph.observe import breakpoint as breakpoint, named as named, print as print
 from symgraph.op import operations as operations
 from symgraph.ops import elementwise as _rows
+from symgraph.ops.array import matmul as matmul
 from symgraph.ops.elementwise import (
     abs as abs,
     add as add,
@@ -288,4 +291,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_DOORS, *_PARTS})
+    """The names for users: neither modules nor what this file needs itself."""
+    names = {name for name, value in globals().items() if not isinstance(value, ModuleType)}
+    return sorted(names - {"Any", "ModuleType", "TYPE_CHECKING", "annotations"} | {*_DOORS, *_PARTS, "random", "tree"})

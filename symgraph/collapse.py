@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from symgraph.repeat import folded
+from symgraph.repetition import folded
 from symgraph.view import Edge, Node, Output, Result, Role, View
 
 

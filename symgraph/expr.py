@@ -410,8 +410,9 @@ def placeholder(name: str, shape: Any = None, dtype: Any = None) -> Expr:
         dtype: None (taken from the call), or a dtype.
 
     Raises:
-        ValueError: the name is not an identifier, or a size is negative.
-        DTypeError: the dtype is not bool, integer or floating point.
+        ValueError: the name is not an identifier.
+        ShapeError: a size is negative, or its name no identifier.
+        DTypeError: the dtype is not bool, integer or floating point; or a size is not of these kinds.
 
     >>> import symgraph as sg
     >>> sg.placeholder("x", shape=("n", 3), dtype="float32").type
@@ -421,7 +422,10 @@ def placeholder(name: str, shape: Any = None, dtype: Any = None) -> Expr:
         raise ValueError(f"a placeholder's name must be a Python identifier, got {name!r}")
     kind: np.dtype[Any] | None = None
     if dtype is not None:
-        kind = np.dtype(dtype)
+        try:
+            kind = np.dtype(dtype)
+        except TypeError:
+            raise DTypeError(f"placeholder {name!r}: there is no dtype {dtype!r:.80}") from None
         if kind.kind not in "biuf":
             raise DTypeError(f"placeholder {name!r}: dtype must be bool, integer or floating point, got {kind}")
         kind = kind.newbyteorder("=")
@@ -451,13 +455,20 @@ def _declared_size(name: str, axis: int, size: Any) -> Size:
         return dims.atom(f"{name}.shape[{axis}]")
     if isinstance(size, str):
         if not _NAME.match(size):
-            raise ValueError(f"placeholder {name!r}: a size's name must be an identifier, got {size!r}")
+            raise ShapeError(f"placeholder {name!r}: a size's name must be an identifier, got {size!r}")
         return dims.atom(size)
     if isinstance(size, Dim):
         return size
-    fixed = int(operator.index(size))
+    try:
+        fixed = operator.index(size)
+    except SymbolError:
+        raise
+    except TypeError:
+        raise DTypeError(
+            f"placeholder {name!r}: a size is an integer, None for any, or a name such as 'n'; got {size!r:.80}"
+        ) from None
     if fixed < 0:
-        raise ValueError(f"placeholder {name!r}: sizes cannot be negative, got {fixed}")
+        raise ShapeError(f"placeholder {name!r}: sizes cannot be negative, got {fixed}")
     return fixed
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from symgraph.expr import Expr, as_expr, spelled
 from symgraph.notation import ATOM, FRACTION, GREEK, LATEX_FORMS, POWER, SIGN, TRANSPARENT, UNICODE_FORMS, Form
 from symgraph.ops import array as ar
+from symgraph.value import Value
 
 _FUNCTIONS = {"sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "log"}  # as LaTeX has them
 _RAISED = str.maketrans("0123456789-+.", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺·")
@@ -181,7 +182,7 @@ def latex(value: Any, limit: int = 2000) -> str:
     r"""A formula in LaTeX's mathematics, for MathJax or a paper.
 
     Args:
-        value: a symbol, or a number.
+        value: a symbol, a number, or a list of them.
         limit: about how many characters are written; ``\ldots`` stands for the rest.
 
     Raises:
@@ -199,7 +200,7 @@ def unicode(value: Any, limit: int = 400) -> str:
     """A formula as one line of Unicode text.
 
     Args:
-        value: a symbol, or a number.
+        value: a symbol, a number, or a list of them.
         limit: about how many characters are written; "…" stands for the rest.
 
     Raises:
@@ -214,4 +215,6 @@ def unicode(value: Any, limit: int = 400) -> str:
 
 
 def _written(value: Any, notation: Notation, limit: int) -> str:
+    if isinstance(value, list | tuple) and any(isinstance(v, Value) for v in value):  # such as gradients
+        return f"[{', '.join(_written(v, notation, limit) for v in value)}]"
     return spelled(as_expr(value), limit, notation.write, (notation.dots, ATOM))

@@ -13,7 +13,7 @@ from symgraph import origin
 from symgraph.contexts import branches_of
 from symgraph.eager import Variable, as_variable
 from symgraph.errors import SymbolError, located
-from symgraph.expr import Expr, bodies_of, format_expr, toposort
+from symgraph.expr import Expr, bodies_of, format_expr, intern, toposort
 from symgraph.ops import observe as rows
 from symgraph.origin import Origin, described
 from symgraph.value import Value
@@ -139,6 +139,18 @@ def _inside_loops(order: Sequence[Expr]) -> Iterator[Expr]:
             inner = toposort(body.outputs)
             yield from (n for n in inner if n.op in rows.OBSERVED)
             yield from _inside_loops(inner)
+
+
+def silenced(outputs: Sequence[Expr]) -> list[Expr]:
+    """The outputs without what shows values."""
+    made: dict[Expr, Expr] = {}
+    for node in toposort(outputs):
+        args = tuple([made[a] for a in node.args])
+        if node.op in rows.OBSERVED:
+            made[node] = args[0]
+        else:
+            made[node] = node if args == node.args else intern(node.op, args, node.parts, node.type)
+    return [made[o] for o in outputs]
 
 
 def show_observed(nodes: Sequence[Expr], values: Sequence[Any]) -> None:

@@ -337,6 +337,12 @@ def test_right_gradients_pass_to_second_order() -> None:
     assert len(f.check_grad(x=rng.normal(size=(4, 3)), w=rng.normal(size=3), order=1)) == 2
 
 
+def test_nothing_is_printed_while_gradients_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = sg.compile(np.sum(sg.print(x * x, "squares") * w))
+    assert len(shown.check_grad(x=np.ones((2, 3)), w=np.ones(3))) == 4
+    assert capsys.readouterr().out == ""
+
+
 def test_a_wrong_gradient_is_found(wrong_gradient: None) -> None:
     f = sg.compile(np.sum(np.cos(x) + w * w))
     with pytest.raises(CheckError, match="the gradient for 'x' and finite differences disagree\n  order"):

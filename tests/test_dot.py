@@ -19,7 +19,7 @@ import pytest
 
 import symgraph as sg
 from symgraph import Function, Variable, get_dot_graph, plot_dot_graph
-from symgraph.dot import Dot, quote
+from symgraph.dot_text import Dot, quote
 from symgraph.errors import RendererError
 from symgraph.presets.dezero import OPERATION, VALUE
 from symgraph.render import render

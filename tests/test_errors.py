@@ -522,12 +522,12 @@ PLACEHOLDERS: dict[str, Case] = {
     },
     "size's name": Case(lambda: sg.placeholder("q", shape=("a b",)), ValueError, ("'q'", "'a b'")),
     "negative size": Case(lambda: sg.placeholder("q", shape=(-1,)), ValueError, ("'q'", "negative", "-1")),
-    "size that is no integer": Case(lambda: sg.placeholder("q", shape=(1.5,)), TypeError, ("'float'",)),
+    "size that is no integer": Case(lambda: sg.placeholder("q", shape=(1.5,)), DTypeError, ("'q'", "1.5")),
     "size that is a symbol": Case(lambda: sg.placeholder("q", shape=(a,)), SymbolError, ("not known as an integer",)),
     "complex": Case(lambda: sg.placeholder("q", dtype=complex), DTypeError, ("'q'", "complex128")),
     "object": Case(lambda: sg.placeholder("q", dtype=object), DTypeError, ("'q'", "object")),
     "text": Case(lambda: sg.placeholder("q", dtype="U5"), DTypeError, ("'q'", "<U5")),
-    "no dtype": Case(lambda: sg.placeholder("q", dtype="decimal"), TypeError, ("'decimal'",)),
+    "no dtype": Case(lambda: sg.placeholder("q", dtype="decimal"), DTypeError, ("'q'", "'decimal'")),
 }
 
 

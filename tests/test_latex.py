@@ -83,7 +83,15 @@ def test_numbers_and_arrays() -> None:
     assert sg.latex(np.nan) == r"\mathrm{nan}" and sg.unicode(np.nan) == "nan"
     assert sg.latex(np.array([[1, 2], [3, 4]])) == r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"
     assert sg.latex(np.ones((20, 3))) == r"\mathrm{array}_{20 \times 3}"
+    assert sg.unicode([1.5, 2]) == "[1.5, 2.0]"
     assert sg.latex(True) == r"\mathrm{True}"
+
+
+def test_a_list_of_formulas_such_as_gradients() -> None:
+    x, y = (sg.placeholder(name, (), "float64") for name in "xy")
+    gradients = sg.grad(x * y, [x, y])
+    assert sg.unicode(gradients) == sg.latex(gradients) == "[y, x]"
+    assert sg.unicode((x, 2)) == "[x, 2]"
 
 
 def test_every_form_belongs_to_an_operation() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import shlex
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -97,6 +100,18 @@ def test_every_public_name_is_documented() -> None:
     }
     rows = {name for name in public if isinstance(getattr(sg, name), Op)}  # the table of operations is made of them
     assert public - rows - names == set()
+
+
+def test_a_public_name_is_no_module_by_accident() -> None:
+    """A module of the package replaces the function of its name."""
+    for module in pkgutil.walk_packages(sg.__path__, "symgraph."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    text = (ROOT / "symgraph" / "__init__.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"\bas (\w+)", text)) - {"_rows"}
+    assert {n for n in names if isinstance(getattr(sg, n), ModuleType)} == {"nn", "optim", "random", "tree"}
+    assert names <= set(dir(sg))
+    assert not {"Any", "ModuleType", "annotations", "functions", "importlib"} & set(dir(sg))
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from symgraph.dot import Dot
+from symgraph.dot_text import Dot
 from symgraph.presets.dezero import dezero
 from symgraph.presets.own import own
 from symgraph.presets.torchviz import torchviz

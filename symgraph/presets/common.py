@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from symgraph.dot import Dot
+from symgraph.dot_text import Dot
 from symgraph.view import Edge, Node, View
 
 

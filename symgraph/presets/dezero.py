@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgraph.dot import Dot
+from symgraph.dot_text import Dot
 from symgraph.presets.common import body_frame, carried, clusters, frame_of, plain_frames, times
 from symgraph.view import Edge, Result, View
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from symgraph.dot import Dot
+from symgraph.dot_text import Dot
 from symgraph.presets.common import CARRIED, body_frame, clusters, frame_of, times
 from symgraph.view import Edge, Node, View
 

@@ -15,7 +15,7 @@ _ENTITY = re.compile(r"&(?=#?\w+;)")
 def quote(text: object) -> str:
     r"""Any text as a DOT string that shows exactly this text: no quote, backslash or entity in it has a meaning.
 
-    >>> from symgraph.dot import quote
+    >>> from symgraph.dot_text import quote
     >>> print(quote('say "hi" \\N'))
     "say \"hi\" \\N"
     """
@@ -53,7 +53,7 @@ class Dot:
         edge: attributes of all edges.
         attributes: of the whole graph, such as ``rankdir="LR"``.
 
-    >>> from symgraph.dot import Dot
+    >>> from symgraph.dot_text import Dot
     >>> dot = Dot()
     >>> x, f = dot.node("x", color="orange", style="filled"), dot.node("Exp", shape="box")
     >>> dot.edge(x, f)
