@@ -89,7 +89,7 @@ def message(text: str, places: Iterable[Origin], operands: Iterable[tuple[str, s
     for o in origins[:4]:
         if (o.file, o.line) not in shown:
             shown.add((o.file, o.line))
-            lines.append(f"  at {o.file}:{o.line}" + (f": {o.text}" if o.text else ""))
+            lines.append(f"  at {o.file}:{o.line}" + (f": {o.text:.200}" if o.text else ""))
     if origins and origins[0].expression not in ("", origins[0].text):
         lines.append(f"  in {origins[0].expression:.200}")
     lines += [f"  {formula} is {what}" for formula, what in operands]
