@@ -389,9 +389,9 @@ def _plain_data(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype == object:
         value = value.tolist()
     if isinstance(value, list | tuple):
-        from symgraph.functions import _array
+        from symgraph.functions.arrays import as_array
 
-        return _array(value)
+        return as_array(value)
     return value
 
 

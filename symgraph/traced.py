@@ -23,7 +23,7 @@ import numpy as np
 
 from symgraph.errors import OutOfBoundsError, ShapeError, SymbolError
 from symgraph.expr import Expr, as_expr
-from symgraph.functions import fixed_shape
+from symgraph.functions.arrays import fixed_shape
 from symgraph.op import Mode, Op
 from symgraph.ops import array as ar, elementwise as ew
 from symgraph.ops.update import Casting, index_update as _index_update
