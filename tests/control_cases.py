@@ -31,12 +31,19 @@ def real(*shape: int, seed: int = 0, dtype: Any = np.float64) -> Any:
     return np.asarray(np.random.default_rng((seed, *shape)).uniform(0.5, 1.5, shape)).astype(dtype)
 
 
-def symbols(values: Mapping[str, Any], *, declare: bool) -> dict[str, Any]:
+DECLARED = ("nothing", "axes", "sizes")
+"""What placeholders declare; small arrays of declared sizes become numbers in the bodies of loops."""
+
+
+def symbols(values: Mapping[str, Any], *, declare: str) -> dict[str, Any]:
     """A placeholder for each value."""
-    if not declare:
+    if declare == "nothing":
         return {name: sg.placeholder(name) for name in values}
     return {
-        name: sg.placeholder(name, shape=(None,) * np.ndim(x), dtype=np.asarray(x).dtype) for name, x in values.items()
+        name: sg.placeholder(
+            name, shape=np.shape(x) if declare == "sizes" else (None,) * np.ndim(x), dtype=np.asarray(x).dtype
+        )
+        for name, x in values.items()
     }
 
 
@@ -257,6 +264,16 @@ LOOPS: dict[str, Flow] = {
     ),
     "while bounded": Flow(
         lambda x: sg.while_loop(lambda s: s < 50, lambda s: s + x, x, max_iterations=20), lambda x: x * 17, {"x": 3.0}
+    ),
+    "map to rows that are all the same": Flow(
+        lambda x, v, w: sg.map(lambda one: x * v, w),
+        lambda x, v, w: np.stack([x * v] * len(w)),
+        {"x": 1.5, "v": real(5), "w": real(2)},
+    ),
+    "one element of a state": Flow(
+        lambda x: sg.fori_loop(0, 3, lambda i, s: s[0] * 0.5 + x, x),
+        lambda x: looped(3, lambda i, s: s[0] * 0.5 + x, x),
+        {"x": A},
     ),
     "escape counts": Flow(
         lambda c: sg.map(lambda c: mandelbrot(c[0], c[1]), c),

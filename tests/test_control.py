@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from control_cases import BRANCHES, LOOPS, Flow, plain, symbols
+from control_cases import BRANCHES, DECLARED, LOOPS, Flow, plain, symbols
 from support import difference, run_text
 
 import symgraph as sg
@@ -15,7 +15,7 @@ from compiler import interpret
 FLOWS = BRANCHES | LOOPS
 
 
-def results(flow: Flow, *, declare: bool) -> dict[str, list[Any]]:
+def results(flow: Flow, *, declare: str) -> dict[str, list[Any]]:
     """What every form of a program gives."""
     values = flow.values
     given = symbols(values, declare=declare)
@@ -37,9 +37,9 @@ def results(flow: Flow, *, declare: bool) -> dict[str, list[Any]]:
     return found
 
 
-@pytest.mark.parametrize("declare", [False, True], ids=["open", "declared"])
+@pytest.mark.parametrize("declare", DECLARED)
 @pytest.mark.parametrize("name", FLOWS)
-def test_all_forms_of_a_program_agree(name: str, declare: bool) -> None:
+def test_all_forms_of_a_program_agree(name: str, declare: str) -> None:
     """Bit by bit, with what plain Python gives."""
     flow = FLOWS[name]
     wanted = plain(flow.meaning(**flow.values))

@@ -196,6 +196,7 @@ x, a = sg.placeholder("x"), sg.placeholder("a", shape=("n",), dtype="float64")
 {ENDLESS[name]}
 def alarm(*_): raise TimeoutError("the alarm")
 signal.signal(signal.SIGALRM, alarm)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 for send, error in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGALRM, TimeoutError)):
     threading.Timer(0.3, lambda: os.kill(os.getpid(), send)).start()
     try:

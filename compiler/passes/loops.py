@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,14 @@ from compiler.passes.rewrite import Rewrite, with_args
 from compiler.passes.simplify import all_rows
 from symgraph import origin
 from symgraph.contexts import branches_of
-from symgraph.expr import Body, Expr, as_expr, build, rebuild, toposort
+from symgraph.errors import CompileError
+from symgraph.expr import Body, Expr, as_expr, build, format_expr, rebuild, toposort
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType
+
+LIMIT = 1000
+"""How often all loops of a graph are gone through; two or three times is usual, once more for each loop in a chain of
+loops that lose something because the next one does."""
 
 Key = Expr | int | None
 """An item of a loop: the parameter of a state, the number of what is gathered, or None for the number of rounds."""
@@ -96,12 +101,14 @@ def taken_apart(node: Expr, args: Sequence[Expr]) -> Loop:
 
 def tidy_loops(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """Join loops that run side by side, drop what is not used, and compute once what does not change."""
-    while any(node.op is ct.loop for node in graph.order):
+    if not any(node.op is ct.loop for node in graph.order):
+        return list(graph.outputs)
+    for _ in range(LIMIT):
         outputs = _sweep(graph, record)
         if tuple(outputs) == graph.outputs:
-            break
+            return outputs
         graph = Graph(outputs)  # where a loop takes less than before, those that it took from may give less
-    return list(graph.outputs)
+    raise CompileError(f"tidying the loops of {format_expr(graph.outputs[0])} does not come to an end")
 
 
 def _sweep(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
@@ -263,6 +270,7 @@ def _numbers(loop: Loop) -> dict[Key, _Elements]:
 
     if any(elements(o).size == 0 for o in loop.outputs):  # all of a large array is wanted
         return {}
+    changing = _changing(toposort(loop.gathered.values()), loop)
     states: dict[Expr, Expr] = {}
     after: dict[Expr, Expr] = {}
     made: dict[Key, _Elements] = {}
@@ -275,6 +283,8 @@ def _numbers(loop: Loop) -> dict[Key, _Elements]:
             states[one], after[one] = as_expr(ar.getitem(first, index=index)), value
     loop.states, loop.after = states, after
     for k, row in loop.gathered.items():
+        if row not in changing:  # it moves out whole
+            continue
         parts, shape = elements(row), row.type.shape
         loop.gathered[k] = numbers.whole(parts, shape) if isinstance(shape, tuple) and shape else parts[()]
     if loop.holds is not None:
@@ -408,18 +418,25 @@ def _drop(loop: Loop, wanted: set[Key]) -> None:
     loop.outside = {p: value for p, value in loop.outside.items() if p in needed}
 
 
+def _changing(order: Iterable[Expr], loop: Loop, owners: Mapping[Expr, Any] | None = None) -> set[Expr]:
+    """What depends on the round, or belongs to a branch."""
+    changing: set[Expr] = {loop.at, *loop.states, *loop.xs}
+    for node in order:
+        if node in loop.outside:
+            continue
+        if any(a in changing for a in node.args) or (owners is not None and owners.get(node) is not None):
+            changing.add(node)
+    return changing
+
+
 def _move_out(loop: Loop) -> None:
     """Compute once, before the loop, what does not depend on the round; but nothing that only one branch needs."""
     order = toposort(loop.outputs)
     owners = branches_of(order, loop.outputs, elementwise=False)
-    changing: set[Expr] = {loop.at, *loop.states, *loop.xs}
+    changing = _changing(order, loop, owners)
     fixed: set[Expr] = set()  # made of constants alone
     for node in order:
-        if node in changing or node in loop.outside:
-            continue
-        if any(a in changing for a in node.args) or owners.get(node) is not None:
-            changing.add(node)
-        elif all(a in fixed for a in node.args):
+        if node not in changing and node not in loop.outside and all(a in fixed for a in node.args):
             fixed.add(node)
 
     def moves(node: Expr) -> bool:

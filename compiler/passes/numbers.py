@@ -115,7 +115,9 @@ def _elements(node: Expr, found: Mapping[Expr, Elements]) -> Elements:
     if node.op is ar.embed:
         nothing = as_expr(np.zeros((), node.type.dtype)[()])
         made = _filled(shape, lambda index: nothing)
-        made[ar.to_numpy_index(node.params["index"])] = args[0]
+        made[ar.to_numpy_index(node.params["index"])] = (
+            args[0] if args[0].ndim else args[0][()]
+        )  # else the array itself
         return made
     raise _NotSmallError
 
