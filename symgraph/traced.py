@@ -199,7 +199,7 @@ class Traced(Value):
     __hash__ = object.__hash__
 
     _base: Traced | None  # what a view looks into, by _op and _params
-    _op: Op | None
+    _op: Callable[..., Any] | None
     _params: dict[str, Any]
     _seen: Expr | None  # what the base held when _expr was read from it
     _storage: _Storage
@@ -227,13 +227,26 @@ class Traced(Value):
         elif op is ar.reshape:
             known = held.type.known and self._expr.type.known and self._expr.op is ar.reshape
             certain = known and op.lower(held.type, self._expr.type, self._expr.params) is not None
+        self._look_into(base, op, params, certain)
+
+    def _look_into(self, base: Traced, op: Callable[..., Any], params: dict[str, Any], certain: bool) -> None:
         if certain:
-            self._base, self._op, self._params, self._seen = base, op, params, held
+            self._base, self._op, self._params, self._seen = base, op, params, base.expr
             self._storage = base._storage
         else:
             storage = base._storage
             owner = base._chain()[-1]
             self._doubts = (*owner._doubts, _Doubt(weakref.ref(storage), storage.writes, storage.writes[0]))
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        entries = _frozen(key)
+        symbols = [e for e in entries if isinstance(e, Value)]
+        # An index that is a single integer gives a view, as a Python integer does; one that is an array gives a copy.
+        if symbols and part._expr.type.ndim != 0 and all(_may_be_integer(e) for e in entries):
+            certain = part._expr.type.ndim is not None and all(e.type.ndim == 0 for e in symbols)
+            part._look_into(self, _at, {"key": entries}, certain)
+        return part
 
     def _chain(self) -> list[Traced]:
         """The array, what it is a view of, and so on to an array that is no view."""
@@ -280,8 +293,11 @@ class Traced(Value):
                 raise SymbolError("the result of np.broadcast_to is read-only; use .copy()")
             if op is ar.getitem:
                 whole = _index_update(held, new, index=place._params["index"], casting="unsafe")
+            elif op is _at:
+                whole = index_update(held, place._params["key"], new)
             else:
                 # An index map that reaches every element once is undone by its adjoint.
+                assert isinstance(op, Op)
                 whole = as_expr(op.vjp(0, new, place._expr, (held,), place._params))
             place._expr, place._seen = new, whole
             new = whole
@@ -301,6 +317,8 @@ class Traced(Value):
         self._hold(index_update(self.expr, key, value))
 
     def _is_part(self, base: Traced, key: Any) -> bool:
+        if self._op is _at:
+            return self._base is base and self._params["key"] == _frozen(key)
         entries, arrays = parse_key(key)
         if arrays:
             return False
@@ -484,6 +502,23 @@ class Traced(Value):
         if isinstance(result, Traced) and function not in _ITSELF and any(result is a for a in given):
             return result.copy()
         return result
+
+
+def _at(held: Expr, *, key: tuple[Any, ...]) -> Any:
+    return held[key]
+
+
+def _frozen(key: Any) -> tuple[Any, ...]:
+    """The entries of a key, as they are now."""
+    return tuple([e.expr if type(e) is Traced else e for e in (key if isinstance(key, tuple) else (key,))])
+
+
+def _may_be_integer(entry: Any) -> bool:
+    """Whether an entry of a key is no index array or mask for sure."""
+    if isinstance(entry, Value):
+        kind = ar.type_of(entry)
+        return kind.ndim in (0, None) and kind.dtype != np.bool_
+    return not isinstance(entry, list | range) and np.ndim(entry) == 0
 
 
 def _apply(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:

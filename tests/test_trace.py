@@ -610,6 +610,31 @@ def test_overwritten_elements_have_no_gradient_even_where_they_are_not_finite() 
     np.testing.assert_array_equal(second, [0.0, 12.0, 0.0])
 
 
+def test_a_row_at_a_symbol_is_a_view_and_what_np_take_gives_is_none() -> None:
+    def write(m: Any, k: Any, i: Any) -> Any:
+        row, taken, picked = m[k], np.take(m, k, axis=0), m[i]
+        m += 1
+        row[0] = 100.0
+        row += 1
+        return m, row, taken, picked
+
+    m, i = np.arange(6.0).reshape(3, 2), np.array([2, 2])
+    declared = {"m": sg.spec((3, 2), "float64"), "k": sg.spec((), "int64"), "i": sg.spec((2,), "int64")}
+    formulas, inputs = sg.symbolic(write, **declared)
+    for one, other in zip(sg.compile(formulas, inputs)(m, 1, i), write(m.copy(), 1, i), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_whether_a_row_at_a_symbol_is_a_view_may_be_unknown() -> None:
+    def write(m: Any, k: Any) -> Any:
+        row = m[k]
+        m += 1
+        return row
+
+    with pytest.raises(sg.SymbolError, match="whether this is a view or a copy is not known"):
+        sg.symbolic(write, m=sg.spec(("n", 2), "float64"), k=sg.spec(None, "int64"))
+
+
 def test_index_update_leaves_its_argument() -> None:
     x = sg.placeholder("x", shape=(3,), dtype="float64")
     y = index_update(x, 1, 5.0)
