@@ -94,6 +94,10 @@ class Dim:
         return _combine(-1 * self, other, 1)
 
     def __mul__(self, other: Size) -> Size:
+        if isinstance(other, int):  # as most factors are
+            if other == 1:
+                return self
+            return Dim(tuple([(m, c * other) for m, c in self.terms])) if other else 0
         product: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in _terms(other):
