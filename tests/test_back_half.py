@@ -55,3 +55,7 @@ def test_work_grows_with_the_formula(kind: ArgumentType, monkeypatch: pytest.Mon
     for made in zip(*(work(length, kind) for length in (200, 400, 800)), strict=True):
         # linear: the second half of a chain costs what the first did
         assert made[2] - made[1] == pytest.approx(2 * (made[1] - made[0]), rel=0.02)
+
+
+def test_a_second_axis_costs_little() -> None:
+    assert work(200, MATRIX)[0] < 1.5 * work(200, VECTOR)[0]
