@@ -406,7 +406,7 @@ def test_short_formulas_are_not_looked_through(monkeypatch: pytest.MonkeyPatch) 
             y = np.sin(y) * W
         return [y, *sg.grad(y, [X, W])]
 
-    short, long = chain(100), chain(300)
+    short, long = chain(100), chain(600)
     assert 256 < len(Graph(short).order) < LEAST_NODES < len(Graph(long).order)
     assert (rolled(short)[0], searched) == (short, [])
     assert loops(rolled(long)[0])
