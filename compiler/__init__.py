@@ -5,6 +5,7 @@ numba_door."""
 from compiler.function import Function, compile
 from compiler.graph import Graph
 from compiler.interpret import interpret
+from compiler.state import Stateful
 from compiler.threads import get_num_threads, set_num_threads
 
-__all__ = ["Function", "Graph", "compile", "get_num_threads", "interpret", "set_num_threads"]
+__all__ = ["Function", "Graph", "Stateful", "compile", "get_num_threads", "interpret", "set_num_threads"]

@@ -192,7 +192,9 @@ def _as_array(node: Expr, value: Any) -> Any:
         raise InputError(f"argument {name!r} is a {type(value).__name__}; pass its .data")
     if value is None or isinstance(value, str | bytes):
         raise InputError(f"argument {name!r} is {value!r:.80}; expected numbers")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    # NumPy imports its masked arrays when they are first asked for, so a plain array does not ask
+    derived = isinstance(value, np.ndarray) and type(value) is not np.ndarray
+    if derived and isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise InputError(f"argument {name!r} is a masked array with masked elements; fill them first: x.filled(...)")
     try:
         if not isinstance(value, np.ndarray) and not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):

@@ -27,6 +27,7 @@ from compiler.variant import Variant
 from symgraph.errors import ArgumentError, DTypeError, SymbolError, SymgraphError
 from symgraph.expr import Expr, as_expr, from_table, placeholders, to_table, toposort
 from symgraph.grad import check_differentiable
+from symgraph.interning import collection_paused
 from symgraph.ops import array as ar
 from symgraph.ops.observe import named
 from symgraph.tree import flatten, unflatten
@@ -563,6 +564,7 @@ def _assumed(inputs: Sequence[Expr]) -> tuple[ArgumentType, ...]:
     return tuple(kinds)
 
 
+@collection_paused()
 def compile(  # noqa: A001  (the library's name for it)
     outputs: Any,
     inputs: Sequence[Expr] | None = None,

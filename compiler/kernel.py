@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from compiler import far, machine, runtime
+from compiler import far, machine
 from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import TICK, emit, needed_sizes
 from compiler.program import Buffer, Product, Program
+from compiler.runtime import services
 from symgraph.dims import Size
 
 QUICK_FROM = 2000
@@ -71,7 +72,7 @@ def build(program: Program, singles: Sequence[Buffer], tick: int | None = None) 
         core = emit(program, "core", sizes, bool(library), machine.vector_bytes() if quick else 0, tick is not None)
         text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core)
         used = [name for name in ("pool_malloc", "pool_free", "poll") if f"@{name}(" in text]
-        symbols = {**library, **{name: runtime.load().addresses[name] for name in used}}
+        symbols = {**library, **{name: services.load().addresses[name] for name in used}}
         if tick is not None:
             symbols[TICK] = tick
         code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)

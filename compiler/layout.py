@@ -77,6 +77,11 @@ def linear(shape: Shape, index: Index) -> Address:
         return ZERO
     if len(shape) == 1:
         return index[0] if shape[0] != 1 else ZERO
+    return _linear(shape, index)
+
+
+@lru_cache(maxsize=1024)
+def _linear(shape: Shape, index: Index) -> Address:
     return total([affine(i, step, 0) for i, step, size in zip(index, strides(shape), shape, strict=True) if size != 1])
 
 

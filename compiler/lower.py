@@ -37,7 +37,7 @@ from compiler.program import (
     loads_or_stores,
     writes,
 )
-from compiler.rows import row_of
+from compiler.rows import row_of, users_of
 from compiler.vectors import blocks_of, is_computed, transposed, vector_of
 from symgraph import dims
 from symgraph.dims import Size
@@ -150,9 +150,10 @@ class _Lowering:
             for s in nest.body:
                 if isinstance(s, Load) and s.mask is None and s.buffer not in self.private:
                     reads[s.buffer] = reads.get(s.buffer, 0) + times
+        users = users_of(self.nests)
         for buffer, times in reads.items():
-            row = row_of(buffer, self.nests)
-            written = any(writes(s) for n in self.nests for s in n.accesses.get(buffer, ()))
+            row = row_of(buffer, users[buffer])
+            written = any(writes(s) for n in users[buffer] for s in n.accesses[buffer])
             if row is None or row == 1 or not dims.is_short(row, SHORT**2) or times < 2 * _about(row) or written:
                 continue
             copy = Buffer(f"t_{buffer.name}", buffer.dtype, buffer.elements, "tile", buffer.node)

@@ -17,7 +17,7 @@ from typing import Any
 
 from compiler.lower import lower
 from compiler.program import Buffer, Choose, Nest, Product, Repeat, Step
-from compiler.rows import row_of
+from compiler.rows import row_of, users_of
 from symgraph.dims import Call, Dim, Size
 
 Given = Nest | Product | Repeat | Choose
@@ -45,8 +45,8 @@ def _by_rows(nests: Sequence[Nest], outer: Size | None) -> frozenset[Buffer]:
     if outer is None:
         return frozenset()
     found = []
-    for buffer in dict.fromkeys(b for nest in nests for b in nest.accesses):
-        row = row_of(buffer, nests)
+    for buffer, users in users_of(nests).items():
+        row = row_of(buffer, users)
         if row is not None and row * outer == buffer.elements:
             found.append(buffer)
     return frozenset(found)

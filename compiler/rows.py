@@ -9,11 +9,24 @@ from symgraph import dims
 from symgraph.dims import Size
 
 
+def users_of(nests: Iterable[Nest]) -> dict[Buffer, list[Nest]]:
+    """The nests that read or write each buffer: a few of many, where a long formula is cut."""
+    users: dict[Buffer, list[Nest]] = {}
+    for nest in nests:
+        for buffer in nest.accesses:
+            users.setdefault(buffer, []).append(nest)
+    return users
+
+
 def row_of(buffer: Buffer, nests: Iterable[Nest]) -> Size | None:
     """How many elements of a buffer make a row of the nests' outermost loop, if every access lies in its row."""
     row: Size | None = None
     for nest in nests:
+        known: Address | None = None
         for s in nest.accesses.get(buffer, ()):
+            if s.address is known:  # as most are that loop over the elements of an array
+                continue
+            known = s.address
             step = next((step for v, step in s.address.terms if v == 0), None)
             if step is None or (row is not None and step != row) or not in_row(s.address, step, nest.sizes):
                 return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Union
 
 Size = Union[int, "Dim"]
@@ -94,12 +95,11 @@ class Dim:
         return _combine(-1 * self, other, 1)
 
     def __mul__(self, other: Size) -> Size:
-        product: dict[Monomial, int] = {}
-        for left, a in self.terms:
-            for right, b in _terms(other):
-                key = tuple(sorted(left + right, key=str))
-                product[key] = product.get(key, 0) + a * b
-        return _normal(product)
+        if isinstance(other, int):  # as most factors are
+            if other == 1:
+                return self
+            return Dim(tuple([(m, c * other) for m, c in self.terms])) if other else 0
+        return _multiply(self, other)
 
     __rmul__ = __mul__
 
@@ -153,6 +153,20 @@ def _normal(terms: dict[Monomial, int]) -> Size:
     return Dim(tuple(kept))
 
 
+# A formula has few sizes, and computes with them again and again.
+
+
+@lru_cache(maxsize=1024)
+def _multiply(left: Dim, right: Size) -> Size:
+    product: dict[Monomial, int] = {}
+    for first, a in left.terms:
+        for second, b in _terms(right):
+            key = tuple(sorted(first + second, key=str))
+            product[key] = product.get(key, 0) + a * b
+    return _normal(product)
+
+
+@lru_cache(maxsize=1024)
 def _combine(left: Size, right: Size, sign: int) -> Size:
     total = dict(_terms(left))
     for monomial, coefficient in _terms(right):

@@ -81,7 +81,7 @@ def answer(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_second_process_compiles_nothing_and_imports_neither_numba_nor_networkx(folder: Path) -> None:
-    assert answer(child()) == "2 False False"  # a kernel, and the runtime
+    assert answer(child()) == "3 False False"  # a kernel, and the two libraries of the runtime
     assert answer(child()) == "0 False False"
     assert len(list(folder.glob("*.kernel"))) == 2
 
@@ -89,7 +89,7 @@ def test_a_second_process_compiles_nothing_and_imports_neither_numba_nor_network
 def test_eight_processes_at_once_are_right(folder: Path) -> None:
     for process in [child(5) for _ in range(8)]:
         answer(process)
-    assert len(list(folder.iterdir())) == 6  # five kernels, the runtime, and no half-written file
+    assert len(list(folder.iterdir())) == 7  # five kernels, the runtime's two libraries, and no half-written file
     assert answer(child(5)) == "0 False False"
 
 

@@ -109,6 +109,31 @@ def test_work_grows_with_the_formula(work: Work, body: Any, declared: bool) -> N
     assert made[2] - made[1] <= 100 * 30
 
 
+def test_formulas_are_taken_without_looking_for_garbage() -> None:
+    x = sg.placeholder("x")
+    y: Any = x
+    for k in range(2000):
+        y = np.sin(y) * x + k
+    seen: list[str] = []
+
+    def look(phase: str, about: dict[str, int]) -> None:
+        seen.append(phase)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(look)
+    try:
+        gc.set_threshold(10, 5, 5)
+        del seen[:]
+        function = sg.compile(y)
+        looked = len(seen)
+    finally:
+        gc.callbacks.remove(look)
+        gc.set_threshold(*before)
+    assert function.inputs == (x,)
+    assert gc.isenabled()
+    assert looked <= 4  # what the calls around it allocate
+
+
 def test_types_are_inferred_once_for_equal_arguments(work: Work) -> None:
     x = sg.placeholder("x", shape=("n",), dtype="float64")
     kept = front(wave, 400, x, VECTOR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from compiler.graph import Graph
 from compiler.interpret import interpret
 from compiler.passes.columns import stacked
 from compiler.passes.periods import Stretch, stretches
-from compiler.passes.roll import LEAST_STEPS, roll
+from compiler.passes.roll import LEAST_NODES, LEAST_STEPS, roll
 from symgraph.expr import Expr, toposort
 from symgraph.ops import control as ct
 
@@ -387,6 +388,29 @@ def test_work_grows_with_the_graph() -> None:
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def test_short_formulas_are_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("compiler.passes.roll")
+    search, searched = module._longest_path, list[int]()
+
+    def counted(order: Sequence[Expr], failed: Any) -> Any:
+        searched.append(len(order))
+        return search(order, failed)
+
+    monkeypatch.setattr(module, "_longest_path", counted)
+
+    def chain(steps: int) -> list[Expr]:
+        y: Any = X
+        for _ in range(steps):
+            y = np.sin(y) * W
+        return [y, *sg.grad(y, [X, W])]
+
+    short, long = chain(100), chain(600)
+    assert 256 < len(Graph(short).order) < LEAST_NODES < len(Graph(long).order)
+    assert (rolled(short)[0], searched) == (short, [])
+    assert loops(rolled(long)[0])
+    assert searched
 
 
 def test_stretches() -> None:

@@ -684,6 +684,29 @@ def test_first_calls_do_not_wait_for_the_runtime(early: list[str], monkeypatch: 
     assert plans_of(f)[1][0][layout.PARALLEL] == runtime.load().addresses["parallel"]
 
 
+def test_kernels_with_memory_of_their_own_do_not_wait_for_the_runtime(early: list[str]) -> None:
+    w = sg.placeholder("w", shape=("n", "n"), dtype="float64")
+    f = sg.compile(np.sum(np.tanh(w @ w)))
+    assert f(w=np.eye(3)) == 3 * np.tanh(1.0)
+    assert "@pool_malloc(" in f.variants()[0][1].kernel.llvm_ir
+    assert not runtime.at_hand()
+
+
+def test_first_calls_import_nothing() -> None:
+    printed = script(
+        """
+        import sys
+        import numpy as np, symgraph as sg, compiler
+        before = set(sys.modules)
+        x = sg.placeholder("x")
+        f = sg.compile(np.sin(x) * x)
+        f.value_and_grad(x=np.ones(3)), f(x=2.0)
+        print(*sorted(set(sys.modules) - before))
+        """
+    )
+    assert printed.split() == []
+
+
 def test_errors_before_the_runtime_is_there(early: list[str]) -> None:
     table, i = sg.placeholder("table", shape=("n",)), sg.placeholder("i", dtype="int64")
     f = sg.compile(table[i] * 2)

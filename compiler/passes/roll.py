@@ -39,6 +39,9 @@ LEAST_GRAPH = 256
 IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
 """What a step on arrays must hold to be rolled: kinds whose results, or operands, lie in memory."""
 
+PLAIN = ("elementwise", "source")
+"""Kinds of which loops must have many nodes to be worth it."""
+
 ATTEMPTS = 4
 """Paths that are tried where nothing on the longest can be rolled."""
 
@@ -56,6 +59,8 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """x1 = f(x0), x2 = f(x1), ... -> a loop"""
     if any(node.op is ct.switch for node in graph.order):
         return list(graph.outputs)  # what only one branch needs must stay in it: branches come first
+    if len(graph.order) < LEAST_NODES and all(node.op.kind in PLAIN for node in graph.order):
+        return list(graph.outputs)  # no loop that it may hold is long enough
     failed: set[Expr] = set()
     tokens, before = Tokens(), graph
     budget, attempts = EFFORT * len(graph.order), ATTEMPTS

@@ -1,7 +1,8 @@
 """The runtime: native code that is the same for all compiled functions. It answers calls, and keeps a pool of threads
 and one of memory. It is loaded once per process; first calls do not wait for it, but are answered by Python.
 
-Reading order: builder (the language it is written in), layout, call, results, memory, threads, plan, fallback.
+Reading order: builder (the language it is written in), library, layout, call, results, threads, memory, interrupt,
+services (what kernels themselves call), plan, fallback.
 """
 
 from __future__ import annotations
@@ -18,28 +19,25 @@ from typing import Any
 import numpy as np
 
 from compiler import machine
-from compiler.runtime import call, capi, fallback, interrupt, layout, memory, results, threads
-from compiler.runtime.builder import Module
+from compiler.runtime import call, capi, fallback, interrupt, layout, memory, results, services, threads
+from compiler.runtime.builder import write_pause
 from compiler.runtime.fallback import PythonCaller
+from compiler.runtime.library import Library, python_functions
 from compiler.runtime.plan import Bound, Call, Plan, Result, argument, plan
 
 Caller = Callable[..., Any]
+
+_WRITERS = (write_pause, call.write, results.write, threads.write)
 
 _EXPORTS = (
     "call",
     "once",
     "probe",
-    "poll",
-    "take_raised",
     "parallel",
     "threads_reset",
     "threads_set",
     "threads_bind",
     "pool_use",
-    "pool_held",
-    "pool_drain",
-    "pool_reset",
-    *memory.FUNCTIONS,
 )
 
 
@@ -60,17 +58,6 @@ _MISFIT = object()
 _FASTCALL_KEYWORDS = 0x0080 | 0x0002
 
 
-def text() -> str:
-    """The runtime as LLVM IR; the same in every process of one system."""
-    module = Module()
-    call.write(module)
-    interrupt.write(module)
-    results.write(module)
-    threads.write(module)
-    memory.write(module)
-    return module.text()
-
-
 class Runtime:
     """The loaded runtime.
 
@@ -82,10 +69,9 @@ class Runtime:
 
     def __init__(self) -> None:
         self.native = False
-        self._code = machine.load(text(), _symbols(), quick=True)
-        self.addresses = {name: self._code.address(name) for name in _EXPORTS}
-        # Arrays with the pool's memory and threads outlive every module of Python: the code is never unloaded.
-        capi.keep(self._code)
+        self._library = Library(_WRITERS, _EXPORTS, _symbols())
+        self.addresses = self._library.addresses
+        self._run = self._library.run
         self._run("threads_reset")
         self.set_threads(threads.default_count())
         if layout.expected() and layout.verified():
@@ -98,18 +84,10 @@ class Runtime:
             except Exception:  # whatever a layout that differs may bring about
                 self.native = False
         if self.native:
-            handler = memory.handler(self.addresses)
+            handler = memory.handler(services.load().addresses)
             self._run("pool_use", id(handler))
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
-
-    def _run(self, name: str, *arguments: int) -> int:
-        function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * len(arguments))
-        return int(function(self.addresses[name])(*arguments))
-
-    def _forked(self) -> None:
-        self._run("threads_reset")
-        self._run("pool_reset")
+            os.register_at_fork(after_in_child=lambda: self._run("threads_reset"))
 
     def caller(self, state: list[Any], name: str = "call", doc: str = "") -> Caller:
         """A callable that tries the plans of a list in turn.
@@ -164,15 +142,15 @@ class Runtime:
 
     def pooled(self) -> int:
         """The bytes that the pool of memory holds for later."""
-        return self._run("pool_held")
+        return services.load().run("pool_held")
 
     def raise_interrupt(self) -> None:
         """Raise what a signal handler raised while a kernel ran."""
-        interrupt.reraise(lambda place: self._run("take_raised", place))
+        interrupt.reraise(lambda place: services.load().run("take_raised", place))
 
     def drain(self) -> None:
         """Give the pool's memory back to the system."""
-        self._run("pool_drain")
+        services.load().run("pool_drain")
 
     def _works(self) -> bool:
         """Whether the native call takes and makes objects as Python does: one call with an argument of each kind."""
@@ -217,10 +195,7 @@ class Runtime:
 
 def _symbols() -> dict[str, int]:
     """The addresses of what the runtime calls in Python and in NumPy."""
-    found = {
-        name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
-        for name in (*call.IMPORTS, *interrupt.IMPORTS)
-    }
+    found = python_functions(call.IMPORTS)
     get = capi.function("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
     table = importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API
     functions = ctypes.cast(get(table, None), ctypes.POINTER(ctypes.c_void_p))
@@ -305,5 +280,4 @@ __all__ = [
     "at_hand",
     "load",
     "plan",
-    "text",
 ]

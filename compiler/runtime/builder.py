@@ -6,6 +6,7 @@ branches and loops. Variables are stack slots, which LLVM turns into registers.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -280,3 +281,14 @@ class Module:
     def text(self) -> str:
         """The module, written."""
         return "\n".join(self._parts) + "\n"
+
+
+def write_pause(m: Module) -> None:
+    """The function ``pause``, for loops that wait for another thread."""
+    hint = {"x86_64": "llvm.x86.sse2.pause", "amd64": "llvm.x86.sse2.pause"}.get(platform.machine().lower())
+    if hint:
+        m.declare("void", hint)
+    with m.function("void", "pause", attributes="alwaysinline") as f:
+        if hint:
+            f.call("void", hint)
+        f.give()

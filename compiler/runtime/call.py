@@ -41,6 +41,10 @@ def write(m: Module) -> None:
     m.external("PyArray_Type")
     m.variable("handler", "ptr", 8)
     m.declare("void", "llvm.memcpy.p0.p0.i64", "ptr", "ptr", "i64", "i1")
+    with m.function("void", "pool_use", ("ptr", "handler")) as f:
+        # from now on, results come from this NumPy handler if they are large
+        f.symbol("handler").store(f.parameters[0])
+        f.give()
     _write_new_array(m)
     _write_find(m)
     _write_attempt(m)

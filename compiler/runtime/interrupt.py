@@ -20,6 +20,8 @@ IMPORTS = {
 }
 """Python's functions that are called, each with its result and parameters."""
 
+FUNCTIONS = ("poll", "take_raised")
+
 INTERRUPTED = 1 << 62
 """What a kernel returns after a handler has raised an exception."""
 

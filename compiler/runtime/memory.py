@@ -42,8 +42,12 @@ def write(m: Module) -> None:
         ("free", "void", "ptr"),
         ("llvm.ctlz.i64", "i64", "i64", "i1"),
         ("llvm.memmove.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1"),
+        ("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1"),
+        ("llvm.memset.p0.i64", "void", "ptr", "i8", "i64", "i1"),
     ):
         m.declare(result, name, *parameters)
+    if os.name == "posix":
+        m.declare("i32", "sched_yield")
     if sys.platform == "linux":
         m.declare("i32", "madvise", "ptr", "i64", "i32")
     for name in ("pool_lock", "pool_count", "pool_total", "pool_clock", "pool_colour"):
@@ -62,10 +66,6 @@ def write(m: Module) -> None:
         f.give()
     _write_blocks(m)
     _write_handler(m)
-    with m.function("void", "pool_use", ("ptr", "handler")) as f:
-        # from now on, results come from this NumPy handler if they are large
-        f.symbol("handler").store(f.parameters[0])
-        f.give()
     with m.function("i64", "pool_held") as f:
         f.give(f.symbol("pool_total").load())
     with m.function("void", "pool_drain") as f:

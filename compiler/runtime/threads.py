@@ -16,7 +16,6 @@ succeeds, the job it read is the one that the chunk belongs to, for a job is onl
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import sys
 
@@ -68,14 +67,6 @@ def default_count() -> int:
 
 def write(m: Module) -> None:
     """The functions ``parallel``, ``threads_reset`` and what they need."""
-    machine = platform.machine().lower()
-    hint = {"x86_64": "llvm.x86.sse2.pause", "amd64": "llvm.x86.sse2.pause"}.get(machine)
-    if hint:
-        m.declare("void", hint)
-    with m.function("void", "pause", attributes="alwaysinline") as f:
-        if hint:
-            f.call("void", hint)
-        f.give()
     # Each stands in a cache line of its own: one thread's work on it does not slow the others.
     for name in ("threads_limit", "threads_spin", "ticket", "done", "busy", "started", "home"):
         m.variable(name, "[8 x i64]")
