@@ -94,6 +94,10 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "one axis": ((2, 3, 20), (4, 3, 5), {"stride": 2, "padding": 2}),
     "three axes": ((2, 2, 4, 5, 6), (2, 2, 2, 3, 2), {"padding": 1}),
     "no image": ((0, 2, 5, 5), (3, 2, 3, 3), {}),
+    "many filters, few places": ((2, 3, 6, 6), (16, 3, 3, 3), {"padding": 1}),
+    "many filters, few places side by side": ((2, 2, 5, 10), (32, 2, 2, 3), {"dilation": (1, 2)}),
+    "many filters, stride": ((2, 2, 9, 14), (16, 2, 3, 2), {"stride": 2}),
+    "many filters, groups": ((2, 4, 6, 9), (32, 2, 3, 3), {"groups": 2}),
 }
 
 
