@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks``, and ``compile``, ``memory``, ``loops`` and ``readme`` after it."""
+"""The command line: ``python -m benchmarks``; ``compile``, ``memory``, ``loops``, ``training``, ``readme`` after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compile_times, limits, loops, measure, memory, report
+from benchmarks import compile_times, limits, loops, measure, memory, report, training
 from benchmarks.competitors import Competitor
 from benchmarks.limits import COSTS, Speeds, limit
 from benchmarks.processes import ask, fresh_settings
@@ -159,9 +159,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     in_loops = commands.add_parser("loops", help="loops inside compiled functions")
     in_loops.set_defaults(run=loops.run)
     in_loops.add_argument("--seconds", type=float, default=1.0, help="that each library is timed for, at least")
+    trained = commands.add_parser("training", help="steps of networks, and trainings")
+    trained.set_defaults(run=training.run)
+    trained.add_argument("--rows", default="", metavar="PATTERN", help="only rows whose title matches")
+    trained.add_argument("--quick", action="store_true", help="a trial run on tiny sizes; its times mean nothing")
+    trained.add_argument("--seconds", type=float, default=0.4, help="that each competitor is timed for, at least")
     printed = commands.add_parser("readme", help="the README's table, from the numbers of a run")
     printed.set_defaults(run=readme)
-    for one, seconds in ((parser, 120.0), (chains, 60.0), (bytes_held, 120.0), (in_loops, 120.0), (printed, 0.0)):
+    for one, seconds in (
+        (parser, 120.0),
+        (chains, 60.0),
+        (bytes_held, 120.0),
+        (in_loops, 120.0),
+        (trained, 120.0),
+        (printed, 0.0),
+    ):
         one.add_argument("--out", type=Path, default=Path("build/benchmarks"), metavar="DIR", help="where files go")
         one.add_argument("--json", type=Path, metavar="FILE", help="the numbers: a file to write, or to read")
         if one is not printed:

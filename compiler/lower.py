@@ -81,7 +81,7 @@ class _Lowering:
 
     def region(self) -> Region:
         self._flatten()
-        rows_mode = all(_rows_are_short(n) for n in self.nests)
+        rows_mode = all(_rows_are_short(n, self.outer) for n in self.nests)
         for nest in self.nests:
             nest.rows = nest.sizes[0]
             if not rows_mode:
@@ -379,11 +379,13 @@ class _Sums(NamedTuple):
     end: list[Item]
 
 
-def _rows_are_short(nest: Nest) -> bool:
-    """Whether the loops inside a row are short, one by one and, where they are fixed, all together."""
+def _rows_are_short(nest: Nest, outer: Size) -> bool:
+    """Whether the loops inside a row are short, one by one and, where they are fixed, all together: then a row has no
+    more elements than there are rows."""
     inner = nest.sizes[1:]
-    fixed = [s for s in inner if isinstance(s, int)]
-    return all(dims.is_short(s, SHORT) for s in inner) and math.prod(fixed) <= SHORT**2
+    elements = math.prod([s for s in inner if isinstance(s, int)])
+    most = min(outer, SHORT**2) if isinstance(outer, int) else SHORT**2
+    return all(dims.is_short(s, SHORT) for s in inner) and elements <= most
 
 
 def _vector_loop(nest: Nest) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import itertools
@@ -201,7 +202,8 @@ _FORMAT = 1
 def save_parameters(path: Any, parameters: Mapping[str, Any]) -> None:
     """Write parameters, or arrays, by name: a zip archive of NumPy's files, which ``numpy.load`` reads as well.
 
-    The file replaces one of that name in a single step, so that it is whole or the old one whatever happens.
+    The file replaces one of that name in a single step, so that it is whole or the old one whatever happens; when this
+    returns it is on the disk under its name.
 
     Args:
         path: of the file.
@@ -235,8 +237,25 @@ def save_parameters(path: Any, parameters: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)
+        _sync_folder(target.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk: until then, a crash of the system may bring back the file that
+    was replaced. Where folders cannot be opened or waited for, that is left to the system."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _draft(target: Path) -> str:

@@ -90,6 +90,13 @@ def two_layer_network() -> Example:
     return Example(sg.compile(loss, wrt=[w1, b1, w2, b2]), "value_and_grad", arguments)
 
 
+def filters_of_small_images() -> Example:
+    x, w = _matrix("x", 32, 16, 4, 4, dtype="float32"), _matrix("w", 32, 16, 3, 3, dtype="float32")
+    y = sg.nn.max_pool(sg.nn.relu(sg.nn.conv(x, w, padding="same")), 2)
+    arguments = {"x": np.ones((32, 16, 4, 4), np.float32), "w": np.ones((32, 16, 3, 3), np.float32)}
+    return Example(sg.compile(np.sum(y * y)), "value_and_grad", arguments)
+
+
 EXAMPLES: dict[str, Callable[[], Example]] = {
     make.__name__: make
     for make in (
@@ -101,6 +108,7 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
         pairwise_distances,
         variance_of_columns,
         two_layer_network,
+        filters_of_small_images,
     )
 }
 

@@ -11,9 +11,12 @@ import pytest
 from support import run_text
 
 import symgraph as sg
-from compiler import interpret
+from compiler import Graph, interpret
+from compiler.pictures import optimised
 from symgraph import nn, random, tree
 from symgraph.errors import DTypeError, ShapeError, SymbolError
+from symgraph.ops import array as ar
+from symgraph.ops.filters import correlate
 
 KEY = random.key(6)
 
@@ -94,6 +97,10 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "one axis": ((2, 3, 20), (4, 3, 5), {"stride": 2, "padding": 2}),
     "three axes": ((2, 2, 4, 5, 6), (2, 2, 2, 3, 2), {"padding": 1}),
     "no image": ((0, 2, 5, 5), (3, 2, 3, 3), {}),
+    "many filters, few places": ((2, 3, 6, 6), (16, 3, 3, 3), {"padding": 1}),
+    "many filters, few places side by side": ((2, 2, 5, 10), (32, 2, 2, 3), {"dilation": (1, 2)}),
+    "many filters, stride": ((2, 2, 9, 14), (16, 2, 3, 2), {"stride": 2}),
+    "many filters, groups": ((2, 4, 6, 9), (32, 2, 3, 3), {"groups": 2}),
 }
 
 
@@ -143,6 +150,69 @@ def test_no_windows_are_copied() -> None:
     for _, variant in f.variants():
         sizes = [b.elements for b in variant.program.temporaries]
         assert sizes and max(sizes) < windows / 3 and sum(sizes) < windows
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 9), ("n", 3, "h", "w")])
+@pytest.mark.parametrize("settings", [{"padding": 1}, {"padding": 1, "stride": 2}, {"padding": ((0, 2), (1, 0))}])
+def test_gradients_of_margins_are_not_computed(settings: dict[str, Any], shape: Any) -> None:
+    x = sg.placeholder("x", shape=shape, dtype="float64")
+    w = sg.placeholder("w", shape=(4, 3, 3, 3), dtype="float64")
+    y = nn.conv(x, w, **settings)
+    (slope,) = sg.grad(np.sum(np.sin(y)), [x])
+    f = sg.compile(slope, verify=True)
+    image, filters = data(2, 3, 8, 9), data(4, 3, 3, 3)
+    v = sg.Variable(image)
+    sg.sum(sg.sin(nn.conv(v, filters, **settings))).backward()
+    np.testing.assert_allclose(f(x=image, w=filters), v.grad.data, rtol=1e-10, atol=1e-12)
+    ((_, variant),) = f.variants()
+    (whole,) = optimised(variant)
+    found = [node.type.shape for node in Graph([whole]).order if node.op.name == "correlate"]
+    assert (whole.type.shape[0], 1, *whole.type.shape[1:]) in found  # and none with margins
+
+
+PARTS = {
+    "of places": (np.s_[:, :, :, 1:4, 2:], True),
+    "from the end": (np.s_[:, :, :, -5:-1, :6], True),
+    "all": (np.s_[:, :, :, :, 1:], True),
+    "every second": (np.s_[:, :, :, ::2, 1:], False),
+    "backwards": (np.s_[:, :, :, 1:, ::-1], False),
+    "a row": (np.s_[:, :, :, 2, 1:], False),
+    "of filters": (np.s_[:, :, 1:, 1:, 1:], False),
+    "nothing": (np.s_[:, :, :, 3:3], False),
+}
+
+
+@pytest.mark.parametrize("written", [None, np.s_[:, :, :, 1:, 2:-1], np.s_[:, :, :, 2:6, ::2], np.s_[:, :, :, 1, ::-1]])
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_filters(name: str, written: Any) -> None:
+    """Of values, and of values written into zeros."""
+    index, expected = PARTS[name]
+    room, w = data(2, 1, 3, 8, 9), data(1, 4, 3, 3, 3)
+    given = room if written is None else room[written]
+
+    def filtered(x: Any, w: Any) -> Any:
+        if written is not None:
+            entries = (ar.Slice(e.start, e.stop, e.step) if isinstance(e, slice) else e for e in written)
+            x = ar.embed(x, room, index=tuple(entries))
+        return correlate(x, w, strides=(1, 1), dilations=(1, 1))[index]
+
+    x, filters = sg.placeholder("x", given.shape, "float64"), sg.placeholder("w", w.shape, "float64")
+    f = sg.compile(filtered(x, filters), verify=True)
+    np.testing.assert_allclose(f(x=given, w=w), filtered(given, w), rtol=1e-12, atol=1e-12)
+    ((_, variant),) = f.variants()
+    (whole,) = optimised(variant)
+    assert (whole.op is correlate) == expected
+
+
+def test_a_filter_that_is_wanted_whole_as_well_is_computed_once() -> None:
+    x, w = sg.placeholder("x", (2, 1, 3, 8, 9), "float64"), sg.placeholder("w", (1, 4, 3, 3, 3), "float64")
+    y = correlate(x, w, strides=(1, 1), dilations=(1, 1))
+    f = sg.compile([y[:, :, :, 1:4], np.sum(y)])
+    values = {"x": data(2, 1, 3, 8, 9), "w": data(1, 4, 3, 3, 3)}
+    part, _ = f(**values)
+    np.testing.assert_allclose(part, correlate(*values.values(), strides=(1, 1), dilations=(1, 1))[:, :, :, 1:4])
+    ((_, variant),) = f.variants()
+    assert sum(node.op is correlate for node in Graph(optimised(variant)).order) == 1
 
 
 def test_filters_in_float32_and_the_printed_source() -> None:

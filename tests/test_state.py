@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -189,6 +191,44 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     with np.load(path) as archive:
         assert archive["n"] == 7
     assert [p.name for p in tmp_path.iterdir()] == ["p.npz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="the system cannot open folders")
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(opened: int) -> None:
+        found = os.fstat(opened)
+        done.append("folder" if found.st_ino == tmp_path.stat().st_ino else "content" if found.st_size else "empty")
+        sync(opened)
+
+    def replaced(*names: Any) -> None:
+        done.append("name")
+        replace(*names)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    saved(tmp_path)
+    assert done == ["content", "name", "folder"]
+
+
+def test_a_folder_that_cannot_be_waited_for_takes_files_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Any, flags: int) -> int:
+        raise OSError(reason, "refused")
+
+    monkeypatch.setattr(os, "open", refuse)
+    reason = errno.EACCES
+    path, _ = saved(tmp_path)
+    assert list(sg.load_parameters(path))
+    if hasattr(os, "O_DIRECTORY"):
+        reason = errno.EIO
+        with pytest.raises(OSError, match="refused"):
+            saved(tmp_path)
 
 
 def test_a_damaged_file_loads_nothing(tmp_path: Path) -> None:

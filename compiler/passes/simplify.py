@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from compiler.graph import Graph
+from compiler.passes.crops import crop_filters
 from compiler.passes.fills import lift_fills, sum_of_fill
 from compiler.passes.fold import fold
 from compiler.passes.powers import pow_large, pow_small
@@ -314,5 +315,7 @@ RULES: dict[str, Sequence[Rule]] = {
 
 def simplify(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """Apply the identities until none fires."""
+    outputs = crop_filters(graph, record)
+    graph = graph if tuple(outputs) == graph.outputs else Graph(outputs)
     with np.errstate(all="ignore"):  # constants are computed as silently as kernels compute
         return rewrite(graph, RULES, record)

@@ -111,13 +111,13 @@ def conv(
     if isinstance(filters[0], int) and filters[0] % groups:
         raise ShapeError(f"conv: {filters[0]} filters do not make {groups} groups")
     spans = tuple((size - 1) * d + 1 for size, d in zip(filters[2:], dilations, strict=True))
-    x = _padded(x, shape, _margins(padding, n, spans))
-    size = ar.type_of(x).shape
     if groups == 1:
+        parts: Shape = (shape[0], 1, *shape[1:])
         x, weight = ar.expand_dims(x, axis=(1,)), ar.expand_dims(weight, axis=(0,))
     else:
-        x = ar.reshape(x, shape=(size[0], groups, filters[1], *size[2:]))  # type: ignore[index]
-        weight = ar.reshape(weight, shape=(groups, -1, *filters[1:]))
+        parts = (shape[0], groups, filters[1], *shape[2:])
+        x, weight = ar.reshape(x, shape=parts), ar.reshape(weight, shape=(groups, -1, *filters[1:]))
+    x = _padded(x, parts, _margins(padding, n, spans))  # next to the filter, which need not compute their gradient
     out = ft.correlate(x, weight, strides=strides, dilations=dilations)
     places = ar.type_of(out).shape
     assert not isinstance(places, Opaque)

@@ -64,7 +64,10 @@ def _correlate(x: Any, w: Any, *, strides: Sizes, dilations: Sizes) -> Any:
 
 
 SIDE_BY_SIDE = 4
-"""Filters that are computed together: what is loaded once, each of them uses."""
+"""Filters, or places, that are computed together: what is loaded once, each of them uses."""
+
+LANES, FEW = 16, 8
+"""Vectors run along filters where those fill some, and a row of so many places at most does not."""
 
 
 def _lower_correlate(x: Any, w: Any, *, strides: Sizes, dilations: Sizes) -> Any:
@@ -80,6 +83,9 @@ def _lower_correlate(x: Any, w: Any, *, strides: Sizes, dilations: Sizes) -> Any
     if strides[-1] > 1 and isinstance(shape[-1], int):
         return _by_phases(x, w, shape[-1], strides, dilations)
     filters = shape[1]
+    count = places(lengths[-1], (shape[-1] - 1) * dilations[-1] + 1, strides[-1])
+    if isinstance(filters, int) and filters % LANES == 0 and isinstance(count, int) and count <= FEW:
+        return _along_filters(x, w, count, strides, dilations)
     if isinstance(filters, int) and filters % SIDE_BY_SIDE == 0:
         parts = [
             ar.expand_dims(
@@ -104,6 +110,31 @@ def _sum_of_products(x: Any, w: Any, strides: Sizes, dilations: Sizes) -> Any:
     filters = ar.expand_dims(w, axis=(0, *range(3, 3 + n)))
     product = ew.mul(ar.expand_dims(view, axis=(2,)), filters)
     return rd.sum(product, axis=tuple(range(3 + n, 4 + 2 * n)), keepdims=False)
+
+
+def _along_filters(x: Any, w: Any, count: int, strides: Sizes, dilations: Sizes) -> Any:
+    """Sums over channels and windows of products for vectors to run along filters, with some of the `count` places of a
+    row side by side."""
+    n = len(strides)
+    shape = ar.type_of(w).shape
+    assert not isinstance(shape, Opaque)
+    last = ar.contiguous(ar.transpose(w, axes=(0, *range(2, 3 + n), 1)))  # groups, channels, window, filters
+    filters = ar.expand_dims(ar.transpose(last, axes=(0, 2 + n, *range(1, 2 + n))), axis=(0, *range(2, 2 + n)))
+    side = next(k for k in range(SIDE_BY_SIDE, 0, -1) if count % k == 0)
+    parts = []
+    for k in range(side):
+        first = ar.getitem(x, index=(Ellipsis, ar.Slice(k * strides[-1], None, 1)))
+        apart = (*strides[:-1], strides[-1] * side)
+        view = windows(first, axes=tuple(range(3, 3 + n)), sizes=shape[3:], strides=apart, dilations=dilations)
+        # batch, groups, places, filters, channels, window
+        view = ar.transpose(view, axes=(0, 1, *range(3, 3 + n), 2, *range(3 + n, 3 + 2 * n)))
+        product = ew.mul(ar.expand_dims(view, axis=(2 + n,)), filters)
+        part = rd.sum(product, axis=tuple(range(3 + n, 4 + 2 * n)), keepdims=False)
+        parts.append(ar.expand_dims(part, axis=(2 + n,)))
+    together = ar.concatenate(*parts, axis=2 + n)
+    found = ar.type_of(together).shape
+    whole = ar.reshape(together, shape=(*found[: 1 + n], count, shape[1]))  # type: ignore[index]
+    return ar.transpose(whole, axes=(0, 1, 2 + n, *range(2, 2 + n)))
 
 
 def _every(x: Any, strides: Sizes) -> Any:
