@@ -35,6 +35,7 @@ from compiler.program import (
     has_address,
     identity,
     loads_or_stores,
+    makes_value,
     writes,
 )
 from compiler.rows import row_of, users_of
@@ -242,6 +243,8 @@ class _Lowering:
         targets: dict[Buffer, Buffer] = {}
         sums: dict[int, _Sums] = {}
         for k, s in enumerate(nest.body):
+            if not writes(s):
+                continue
             if isinstance(s, Reduce):
                 reduces[k] = self.accumulators, s
                 self.accumulators += 1
@@ -282,6 +285,15 @@ class _Lowering:
                     found.append(Finish(a, s.dtype, buffer, address, s.combine, s.position is not None))
             return found
 
+        places: dict[tuple[Address, Size | None], Address] = {}  # most accesses of a nest mean the same element
+
+        def place(address: Address, buffer: Buffer) -> Address:
+            key = address, self.private.get(buffer)
+            found = places.get(key)
+            if found is None:
+                found = places[key] = self._address(address, buffer, nest, names)
+            return found
+
         levels: list[list[Item]] = [[] for _ in range(len(nest.sizes) + 1)]
         noted: list[Note | None] = [None] * len(levels)
         depth_of: dict[int, int] = {}
@@ -300,15 +312,13 @@ class _Lowering:
                 position = None if s.position is None else _renamed(s.position, names)
                 levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position, s.run))
             elif isinstance(s, Load):
-                address = self._address(s.address, s.buffer, nest, names)
-                levels[depth].append(Load(s.result, s.dtype, s.buffer, address, s.mask))
+                levels[depth].append(Load(s.result, s.dtype, s.buffer, place(s.address, s.buffer), s.mask))
             elif isinstance(s, Store) and k in sums:
                 levels[depth].append(s._replace(buffer=sums[k].buffer, address=sums[k].address))
                 continue
             elif isinstance(s, Store):
                 buffer = targets.get(s.buffer, s.buffer)
-                address = self._address(s.address, buffer, nest, names)
-                levels[depth].append(Store(buffer, address, s.value, s.combine))
+                levels[depth].append(Store(buffer, place(s.address, buffer), s.value, s.combine))
             elif isinstance(s, Position):
                 levels[depth].append(s._replace(address=_renamed(s.address, names)))
             else:
@@ -493,20 +503,28 @@ def lanes_of(nest: Nest) -> int:
     places: set[int] = set()  # what tells where the loops are, and is known for most steps together
     work = 0.0
     for s in nest.body:
-        if isinstance(s, Reduce) and s.position is not None:
-            return 1
-        if isinstance(s, Store) and s.combine != "set" and is_computed(s.address):
-            return 1
-        if isinstance(s, Position | SizeOf) or (isinstance(s, Const | Primitive) and _of_places(s, places)):
-            places.add(s.result)
+        size = 1
+        if isinstance(s, Note):
             continue
-        work += weight(s)
-        if isinstance(s, Reduce):
-            widest = max(widest, (s.run or s.dtype).itemsize)
-        elif isinstance(s, Load | Primitive):
-            widest = max(widest, s.dtype.itemsize)
+        if isinstance(s, Primitive):
+            if s.dtype.kind in "iub" and all(a in places for a in s.args):
+                places.add(s.result)
+                continue
+            size = s.dtype.itemsize
+        elif isinstance(s, Load):
+            size = s.dtype.itemsize
         elif isinstance(s, Store):
-            widest = max(widest, s.buffer.dtype.itemsize)
+            if s.combine != "set" and is_computed(s.address):
+                return 1
+            size = s.buffer.dtype.itemsize
+        elif isinstance(s, Reduce):
+            if s.position is not None:
+                return 1
+            size = (s.run or s.dtype).itemsize
+        elif makes_value(s) and s.dtype.kind in "iub":
+            places.add(s.result)
+        widest = max(widest, size)
+        work += weight(s)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
     if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
@@ -523,11 +541,6 @@ def lanes_of(nest: Nest) -> int:
         while lanes > 2 and lanes // 2 >= length:
             lanes //= 2
     return lanes
-
-
-def _of_places(s: Const | Primitive, places: set[int]) -> bool:
-    """Whether a statement computes an integer or a truth from others that do."""
-    return s.dtype.kind in "iub" and (isinstance(s, Const) or all(a in places for a in s.args))
 
 
 def _exceeds(size: Size, limit: int) -> bool:

@@ -213,9 +213,9 @@ class Scheduler:
                     direct = place.base in self.computed and in_registers(place, task)
                 task.places.append(place)
                 task.direct.append(direct)
-            slides = any(map(_slides, task.places))
             for place, direct in zip(task.places, task.direct, strict=True):
                 if not direct and place.element is not None and place.base in self.computed:
+                    slides = any(map(_slides, task.places))
                     uses = OVERLAPPING if slides else REPEATED if _repeats(place.element) else 1
                     self.elsewhere[place.base] = self.elsewhere.get(place.base, 0) + uses
         self.by_node[node] = made

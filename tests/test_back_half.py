@@ -15,6 +15,7 @@ from compiler.layout import lay_out
 from compiler.passes import optimise
 from compiler.schedule import Scheduler
 from compiler.specialise import ArgumentType, specialise
+from symgraph.interning import collection_paused
 
 VECTOR = ArgumentType(np.dtype(np.float64), False, (None,))
 MATRIX = ArgumentType(np.dtype(np.float64), False, (None, None))
@@ -29,11 +30,12 @@ def calls(function: Any, *args: Any) -> tuple[Any, int]:
         count += event in ("call", "c_call")
 
     before = sys.getprofile()
-    sys.setprofile(see)
-    try:
-        return function(*args), count
-    finally:
-        sys.setprofile(before)
+    with collection_paused():  # what is freed meanwhile calls too
+        sys.setprofile(see)
+        try:
+            return function(*args), count
+        finally:
+            sys.setprofile(before)
 
 
 def work(length: int, kind: ArgumentType) -> tuple[int, int]:

@@ -66,6 +66,8 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     budget, attempts = EFFORT * len(graph.order), ATTEMPTS
     while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
         path = _longest_path(graph.order, failed)
+        if not path:
+            break
         rolling = _Rolling(graph, graph is before, record)
         budget -= len(graph.order)
         for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):

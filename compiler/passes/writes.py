@@ -29,16 +29,14 @@ class Sum(NamedTuple):
 
 def join_parts(graph: Graph, gather: Gather, record: Callable[[Rewrite], None]) -> list[Expr]:
     """embed(x[0], 0) + embed(x[1], 1) + ... -> embed(x, 0:n); stack(x[0], x[1], ...) -> x"""
-    joins = [node for node in graph.order if _is_stack(node)]
+    joins = {node for node in graph.order if _is_stack(node)}
     sums = _sums(graph)
     replace: dict[Expr, Expr] = {}
     for node in graph.order:
-        found = None
+        if node not in sums and node not in joins:
+            continue
         with origin.derived_from(node.marks):
-            if node in sums:
-                found = _written(sums[node], gather)
-            elif node in joins:
-                found = stacked(gather([a.args[0] for a in node.args]))
+            found = _written(sums[node], gather) if node in sums else stacked(gather([a.args[0] for a in node.args]))
         if found is not None and found.type is node.type:
             replace[node] = found
             record(Rewrite("parts of an array -> the array", node, found))
