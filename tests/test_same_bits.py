@@ -70,11 +70,16 @@ def programs(dtype: str) -> dict[str, Callable[[], Any]]:
     centred = a - np.mean(a, axis=1, keepdims=True)
     norm = centred / np.sqrt(np.mean(centred * centred, axis=1, keepdims=True) + 1e-5)
     loss = np.sum(np.tanh(norm) * a)
+    images, filters = rng.normal(size=(24, 3, 6, 6)).astype(dtype), rng.normal(size=(32, 3, 3, 3)).astype(dtype)
+    i = sg.placeholder("i", shape=images.shape, dtype=dtype)
+    f = sg.placeholder("f", shape=filters.shape, dtype=dtype)
+    pooled = np.sum(sg.nn.max_pool(sg.nn.relu(sg.nn.conv(i, f, padding="same")), 2) ** 2)
     formulas: dict[str, tuple[list[Any], dict[str, Any]]] = {
         "sum": ([np.sum(x), np.sum(np.sin(x) * x), np.mean(x * x), np.max(x)], {"x": v}),
         "softmax": ([softmax, np.sum(softmax, axis=0)], {"a": m}),
         "layer norm": ([loss, *sg.grad(loss, [a])], {"a": m}),
         "contraction": ([x * 3.1 + np.exp(x) * x - x / 7], {"x": v}),
+        "filters": ([pooled, *sg.grad(pooled, [i, f])], {"i": images, "f": filters}),
         "columns": ([np.sum(a * a, axis=0), np.log1p(np.sum(a, axis=0) ** 2)], {"a": m}),
     }
     return {name: functools.partial(sg.compile(f), **given) for name, (f, given) in formulas.items()}
