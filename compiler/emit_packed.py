@@ -86,16 +86,19 @@ def _multiplying(module: Module, dtype: np.dtype[Any]) -> str:
         numbers = ", ".join(f"i64 {k}" for k in range(lanes))
         within = body.let(f"icmp slt {wide('i64', lanes)} <{numbers}>, {left}")
 
-        def some() -> None:
-            numbers = [body.let(f"add i64 %i, {r}") for r in range(rows)]
+        def some(count: int) -> None:
+            numbers = [body.let(f"add i64 %i{count}, {r}") for r in range(count)]
             numbers = [body.let(f"call i64 @llvm.smin.i64(i64 {number}, i64 %end)") for number in numbers]
             starts = [_at(body, "%a", dtype, body.let(f"mul i64 {number}, %a.i")) for number in numbers]
             for number, total in zip(numbers, _sums(body, dtype, lanes, starts, panel), strict=True):
                 place = _at(body, target, dtype, body.let(f"mul i64 {number}, %n"))
                 body.do(f"call void {store}({kind} {total}, ptr {place}, i32 {dtype.itemsize}, {mask} {within})")
 
-        body.counted("i", "0", "%m", str(rows), some)
+        few = rows // 2  # for the last rows, where they are few
+        body.counted(f"i{rows}", "0", "%whole", str(rows), lambda: some(rows))
+        body.counted(f"i{few}", "%whole", "%m", str(few), lambda: some(few))
 
+    body.do(f"%whole = and i64 %m, {-rows}")
     body.do("%end = sub i64 %m, 1")  # rows beyond the last are the last once more
     body.counted("j", "0", "%n", str(lanes), columns)
     head = "i64 %m, i64 %n, i64 %k, ptr noalias %a, i64 %a.i, i64 %a.k, ptr noalias %packed, ptr noalias %c"
@@ -108,27 +111,28 @@ def _sums(body: Body, dtype: np.dtype[Any], lanes: int, starts: Sequence[str], p
     kind = wide(type_, lanes)
     fma = f"{kind} @llvm.fma.{suffix(type_, lanes)}"
     body.module.declare(f"{fma}({kind}, {kind}, {kind})")
-    sums = [f"%sum{r}" for r in range(len(starts))]
-    body.do("br label %k.pre")
-    body.label("k.pre")
-    body.do("br label %k.head")
-    body.label("k.head")
-    body.do("%l = phi i64 [0, %k.pre], [%l.next, %k.body]")
-    body.do("%at = phi i64 [0, %k.pre], [%at.next, %k.body]")
-    body.do(f"%row = phi ptr [{panel}, %k.pre], [%row.next, %k.body]")
+    k = f"k{len(starts)}"
+    sums = [f"%{k}.sum{r}" for r in range(len(starts))]
+    body.do(f"br label %{k}.pre")
+    body.label(f"{k}.pre")
+    body.do(f"br label %{k}.head")
+    body.label(f"{k}.head")
+    body.do(f"%{k} = phi i64 [0, %{k}.pre], [%{k}.next, %{k}.body]")
+    body.do(f"%{k}.at = phi i64 [0, %{k}.pre], [%{k}.at.next, %{k}.body]")
+    body.do(f"%{k}.row = phi ptr [{panel}, %{k}.pre], [%{k}.row.next, %{k}.body]")
     for total in sums:
-        body.do(f"{total} = phi {kind} [zeroinitializer, %k.pre], [{total}.next, %k.body]")
-    body.do(f"br i1 {body.let('icmp slt i64 %l, %k')}, label %k.body, label %k.exit")
-    body.label("k.body")
-    right = body.let(f"load {kind}, ptr %row, align {dtype.itemsize}")
+        body.do(f"{total} = phi {kind} [zeroinitializer, %{k}.pre], [{total}.next, %{k}.body]")
+    body.do(f"br i1 {body.let(f'icmp slt i64 %{k}, %k')}, label %{k}.body, label %{k}.exit")
+    body.label(f"{k}.body")
+    right = body.let(f"load {kind}, ptr %{k}.row, align {dtype.itemsize}")
     for total, start in zip(sums, starts, strict=True):
-        left = body.splat(body.let(f"load {type_}, ptr {_at(body, start, dtype, '%at')}"), type_, lanes)
+        left = body.splat(body.let(f"load {type_}, ptr {_at(body, start, dtype, f'%{k}.at')}"), type_, lanes)
         body.do(f"{total}.next = call {fma}({kind} {left}, {kind} {right}, {kind} {total})")
-    body.do("%l.next = add nuw nsw i64 %l, 1")
-    body.do("%at.next = add i64 %at, %a.k")
-    body.do(f"%row.next = {_element('%row', dtype, str(width))}")
-    body.do("br label %k.head")
-    body.label("k.exit")
+    body.do(f"%{k}.next = add nuw nsw i64 %{k}, 1")
+    body.do(f"%{k}.at.next = add i64 %{k}.at, %a.k")
+    body.do(f"%{k}.row.next = {_element(f'%{k}.row', dtype, str(width))}")
+    body.do(f"br label %{k}.head")
+    body.label(f"{k}.exit")
     return sums
 
 
