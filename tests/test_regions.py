@@ -103,7 +103,7 @@ def test_parts_side_by_side_are_written_where_they_belong():
         pieces = [a[:, i:j] for i, j in itertools.pairwise(cuts)]
         formula = sum(np.sum(np.sin(p) * (k - 1)) for k, p in enumerate(pieces))
         f = sg.compile(formula)
-        values = np.random.default_rng(0).standard_normal((5, 6))
+        values = np.linspace(-9, 9, 30).reshape(5, 6)
         (slope,) = f.grad(a=values).values()
         wanted = np.zeros((5, 6))
         for k, (i, j) in enumerate(itertools.pairwise(cuts)):
