@@ -19,6 +19,7 @@ from compiler.layout import (
     Place,
     affine,
     broadcast_index,
+    embedding,
     linear,
     locate,
     mapped,
@@ -85,17 +86,10 @@ def number_of(place: Place) -> Address:
 # -- embedding as gathering --------------------------------------------------------------------------------------------
 
 
-def _embedding(node: Expr) -> ar.IndexMap:
-    """Where each axis of an embedding's result lies in its argument."""
-    params = {"index": ar.full_index(node.params["index"], len(shape_of(node.args[1])))}
-    found: ar.IndexMap = ar.getitem.lower(node.args[1].type, node.args[0].type, params)
-    return found
-
-
 def is_gathered(node: Expr) -> bool:
     """Whether a node is an embedding of neighbours as neighbours: each element of the result is then one of the
     argument, or 0, and can be computed where it is wanted."""
-    return node.op is ar.embed and dtype_of(node).kind == "f" and all(abs(m.step) <= 1 for m in _embedding(node))
+    return node.op is ar.embed and dtype_of(node).kind == "f" and all(abs(m.step) <= 1 for m in embedding(node))
 
 
 def _gathered(node: Expr, index: Index) -> tuple[Index, list[tuple[Address, Size]]]:
@@ -103,7 +97,7 @@ def _gathered(node: Expr, index: Index) -> tuple[Index, list[tuple[Address, Size
     shape = shape_of(node.args[0])
     inner: list[Address] = [ZERO] * len(shape)
     guards: list[tuple[Address, Size]] = []
-    for m, i, whole in zip(_embedding(node), index, shape_of(node), strict=True):
+    for m, i, whole in zip(embedding(node), index, shape_of(node), strict=True):
         if m.axis is None:
             guards.append((affine(i, 1, -1 * m.offset), 1))
             continue
@@ -359,7 +353,7 @@ class Bodies:
         combine = "set"
         if node.op is ar.embed:
             nest.fills.append((buffer, 0))
-            index = mapped(_embedding(node), task.index)
+            index = mapped(embedding(node), task.index)
         elif node.op is ar.concatenate:
             axis = node.params["axis"]
             before: Size = 0

@@ -46,7 +46,7 @@ class Caller:
         parallel: str,
         rows: Sequence[str] = (),
     ) -> None:
-        """Call the function of a program; for the rows from the first to the last of `rows`, if it is by rows."""
+        """Call the function of a program; if it is by rows, `rows` are its rooms, the first and the last row."""
         program = writer.program
         given = [
             f"{register_type(b.dtype) if b.role == 'scalar' else 'ptr'} {value}"
@@ -54,7 +54,7 @@ class Caller:
         ]
         results = {b: p for b, p in zip(program.outputs, outputs, strict=True) if b not in program.inputs}
         parts = [*given, *(f"ptr {p}" for p in results.values()), "ptr %sizes", f"ptr {parallel}", "ptr %status"]
-        parts += [f"i64 {end}" for end in rows]
+        parts += rows
         body.do(f"call void @{writer.name}({', '.join(parts)})")
 
 

@@ -10,14 +10,16 @@ memory ran out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from compiler.combine import combining
 from compiler.emit_control import NO_ERROR, ChooseWriter
 from compiler.emit_loop import RepeatWriter, control_sizes
+from compiler.emit_packed import call_packed, packed_elements
 from compiler.emit_product import call_product
 from compiler.emit_region import RegionWriter, fill
 from compiler.emit_scalar import Body, Module, memory_type, register_type
-from compiler.emit_shared import rows_apart
+from compiler.emit_shared import part_of_row, rows_apart
 from compiler.program import (
     Accumulate,
     Address,
@@ -56,7 +58,8 @@ class ProgramWriter:
     """Writes the function that runs a program: it calls the regions and products in order.
 
     A program inside a loop or a branch is a function of its own (`inner`): it takes `%status` instead of returning it;
-    and where it is run chunk by chunk (`by_rows`), the first and the last row. With `ticks` it tells when steps end.
+    and where it is run chunk by chunk of so many rows (`rows`), the first and the last row, and `rooms`: temporaries of
+    all chunks, and what its products multiply by, packed. With `ticks` it tells when steps end.
     """
 
     def __init__(
@@ -66,14 +69,21 @@ class ProgramWriter:
         module: Module,
         blas: bool,
         inner: bool = False,
-        by_rows: bool = False,
+        rows: Size | None = None,
         register: int = 0,
         ticks: bool = False,
     ) -> None:
         self.program, self.name, self.module, self.blas, self.inner = program, name, module, blas, inner
-        self.by_rows, self.register, self.ticks = by_rows, register, ticks
+        self.rows, self.register, self.ticks = rows, register, ticks
         self.slots = [b for b in program.temporaries if b.role == "slot"]
         self.module.places.update({b: k for k, b in enumerate(self.slots)})
+        self.packed: dict[Product, Buffer] = {}
+        self.rooms: list[Buffer] = []
+        if rows is not None:
+            for number, step in enumerate(program.steps):
+                if isinstance(step, Product):
+                    self.packed[step] = Buffer(f"packed{number}", step.b[0].dtype, packed_elements(step), "temporary")
+            self.rooms = [*(b for b in program.temporaries if b.role == "temporary"), *self.packed.values()]
         self.main = Body(self.module)
         self._chunks: dict[Buffer, Size] = {}
         self.straight = inner and not any(_repeats(step) for step in program.steps)
@@ -102,9 +112,7 @@ class ProgramWriter:
             else:
                 buffers = list(dict.fromkeys((step.a[0], step.b[0], step.c[0])))  # a square's operand is freed once
                 used_by_products.update(buffers)
-                pieces.append(
-                    (buffers, lambda step=step, n=number: call_product(main, module, step, n, self.blas))  # type: ignore[misc]
-                )
+                pieces.append((buffers, partial(self._product, step, number)))
             for buffer in buffers:
                 last_use[buffer] = number
         for place, buffer in enumerate(self.slots):
@@ -115,7 +123,8 @@ class ProgramWriter:
         parameters += [f"ptr %{b.name}" for b, _ in program.constants]
         parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs) if b not in program.inputs]
         parameters += ["ptr %sizes", "ptr %parallel", *(["ptr %status"] if self.inner else [])]
-        parameters += ["i64 %first", "i64 %last"] if self.by_rows else []
+        if self.rows is not None:
+            parameters += [*(f"ptr %{b.name}" for b in self.rooms), "i64 %first", "i64 %last"]
         kind = "void" if self.inner else "i64"
         attribute = "#9" if self.straight else "#2" if self.inner else "#5"
         head = f"\ndefine internal {kind} @{self.name}({', '.join(parameters)}) {attribute} {{"
@@ -129,6 +138,8 @@ class ProgramWriter:
         kept = dict.fromkeys(
             b for buffers, _ in pieces for b in buffers if b.role in ("temporary", "tape") or _on_heap(b)
         )
+        for buffer in self.rooms:
+            kept.pop(buffer, None)
         table = {b: k for k, b in enumerate(kept)}
         self.fails |= bool(table)
         if table:
@@ -170,9 +181,9 @@ class ProgramWriter:
         runs it."""
         inner = []
         for k, program in enumerate(step.inner):
-            by_rows = isinstance(step, Repeat) and rows_apart(step) is not None
+            rows = rows_apart(step) if isinstance(step, Repeat) else None
             writer = ProgramWriter(
-                program, f"{self.name}_inner{number}_{k}", self.module, self.blas, inner=True, by_rows=by_rows
+                program, f"{self.name}_inner{number}_{k}", self.module, self.blas, inner=True, rows=rows
             )
             writer.write()
             inner.append(writer)
@@ -187,6 +198,12 @@ class ProgramWriter:
     def _tick(self) -> None:
         self.module.declare(f"void @{TICK}()", pure=False)
         self.main.do(f"call void @{TICK}()")
+
+    def _product(self, p: Product, number: int) -> None:
+        if self.rows is None:
+            call_product(self.main, self.module, p, number, self.blas)
+        else:
+            call_packed(self.main, self.module, p, self.packed[p])
 
     def _region(self, region: Region, number: int) -> tuple[list[Buffer], Callable[[], None]]:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
@@ -227,8 +244,10 @@ class ProgramWriter:
                     main.lines.insert(0, f"  %{p.partial.name} = alloca [{room} x i8], align 64")
             if region.size is None:
                 main.do(f"call void @{name}({values(main, None)})")
-            elif self.by_rows:
-                main.do(f"call void @{name}({values(main, None)}, i64 %first, i64 %last)")
+            elif self.rows is not None:
+                parts = main.size(part_of_row(region, self.rows))
+                low, high = (main.let(f"mul nsw i64 {end}, {parts}") for end in ("%first", "%last"))
+                main.do(f"call void @{name}({values(main, None)}, i64 {low}, i64 {high})")
             elif region.chunks == 1:
                 main.do(f"call void @{name}({values(main, None)}, i64 0, i64 {main.size(region.size)})")
             else:

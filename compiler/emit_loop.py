@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from compiler.emit_control import NO_ERROR, Caller, integer_at, number_at
 from compiler.emit_scalar import Body, memory_type
-from compiler.emit_shared import rounds_in_any_order, rows_apart, shared_sizes, write_by_rounds, write_by_rows
+from compiler.emit_shared import rounds_in_any_order, shared_sizes, write_by_rounds, write_by_rows
 from compiler.program import Buffer, Choose, Program, Repeat
 from compiler.runtime.interrupt import INTERRUPTED
 from symgraph.dims import Size
@@ -72,12 +72,13 @@ class RepeatWriter(Caller):
             for k, (b, row) in enumerate(zip(step.gathered, rows, strict=True))
         ]
         self.kept = [b is not None for b in step.gathered]
+        self.rooms = [self.room(b, f"w{k}") for k, b in enumerate(self.body.rooms)]
         self.tapes = [b for b in self.gathered if b.role == "tape"]
         self.fails |= bool(self.tapes) or step.limit is not None
         self.shared = rounds_in_any_order(step)
-        self.by_rows = rows_apart(step) is not None
+        self.by_rows = self.body.rows is not None
         brief = isinstance(step.trips, int) and step.trips <= BRIEF and self.body.straight
-        self.polls = not (brief or self.shared or self.by_rows)
+        self.polls = not (brief or self.shared)
         self.fails |= self.polls
         self.buffers = list(dict.fromkeys([*step.reads, *step.writes, *self.work]))
 
@@ -144,10 +145,8 @@ class RepeatWriter(Caller):
         trips = self._trips(pointers)
         tapes = self._open_tapes(trips)
         if self.polls:
-            self.owner.module.declare("i64 @llvm.readcyclecounter()", pure=False)
-            self.owner.module.declare("i64 @poll()", pure=False)
-            clock = main.let("call i64 @llvm.readcyclecounter()")
-            main.do(f"store i64 {clock}, ptr {self.alloca('clock', 'i64')}")
+            clock = self.alloca("clock", "i64")
+            self.start_clock(main, clock)
         main.do(f"br label %{tag}.head")
         main.label(f"{tag}.head")
         at = main.let(f"load i64, ptr {rounds}")
@@ -186,7 +185,7 @@ class RepeatWriter(Caller):
         self._advance(now, then, states, pointers)
         main.do(f"store i64 {main.let(f'add nsw i64 {at}, 1')}, ptr {rounds}")
         if self.polls:
-            self._poll(at)
+            self.poll(main, at, clock, f"{tag}.exit")
         if self.body.fails or (self.holds is not None and self.holds.fails):
             fine = main.let(f"icmp eq i64 {main.let('load i64, ptr %status')}, {NO_ERROR}")
             main.do(f"br i1 {fine}, label %{tag}.head, label %{tag}.exit")
@@ -195,26 +194,32 @@ class RepeatWriter(Caller):
         main.label(f"{tag}.exit")
         self._close(now, rounds, tapes)
 
-    def _poll(self, at: str) -> None:
-        """Every now and then: ask whether the call is to end."""
-        main, tag = self.main, self.tag
-        rest = main.let(f"and i64 {at}, {(SELDOM if self.body.straight else OFTEN) - 1}")
-        main.do(f"br i1 {main.let(f'icmp eq i64 {rest}, 0')}, label %{tag}.look, label %{tag}.on, !prof !0")
-        main.label(f"{tag}.look")
-        clock, now = f"%{tag}.clock", main.let("call i64 @llvm.readcyclecounter()")
-        passed = main.let(f"sub i64 {now}, {main.let(f'load i64, ptr {clock}')}")
-        main.do(f"br i1 {main.let(f'icmp ugt i64 {passed}, {PATIENCE}')}, label %{tag}.ask, label %{tag}.on")
-        main.label(f"{tag}.ask")
-        main.do(f"store i64 {now}, ptr {clock}")
-        alone = main.let(f"icmp eq i64 {main.let('load atomic i64, ptr %status monotonic, align 8')}, {NO_ERROR}")
-        main.do(f"br i1 {alone}, label %{tag}.signal, label %{tag}.exit")  # another thread may have been told
-        main.label(f"{tag}.signal")
-        stop = main.let(f"icmp ne i64 {main.let('call i64 @poll()')}, 0")
-        main.do(f"br i1 {stop}, label %{tag}.end, label %{tag}.on")
-        main.label(f"{tag}.end")
-        main.let(f"atomicrmw umin ptr %status, i64 {INTERRUPTED} monotonic")
-        main.do(f"br label %{tag}.exit")
-        main.label(f"{tag}.on")
+    def start_clock(self, body: Body, clock: str) -> None:
+        """Note when rounds begin."""
+        self.owner.module.declare("i64 @llvm.readcyclecounter()", pure=False)
+        self.owner.module.declare("i64 @poll()", pure=False)
+        body.do(f"store i64 {body.let('call i64 @llvm.readcyclecounter()')}, ptr {clock}")
+
+    def poll(self, body: Body, at: str, clock: str, end: str) -> None:
+        """Every now and then: ask whether the call is to end; the label to go to then is `end`."""
+        tag = self.tag
+        rest = body.let(f"and i64 {at}, {(SELDOM if self.body.straight else OFTEN) - 1}")
+        body.do(f"br i1 {body.let(f'icmp eq i64 {rest}, 0')}, label %{tag}.look, label %{tag}.on, !prof !0")
+        body.label(f"{tag}.look")
+        now = body.let("call i64 @llvm.readcyclecounter()")
+        passed = body.let(f"sub i64 {now}, {body.let(f'load i64, ptr {clock}')}")
+        body.do(f"br i1 {body.let(f'icmp ugt i64 {passed}, {PATIENCE}')}, label %{tag}.ask, label %{tag}.on")
+        body.label(f"{tag}.ask")
+        body.do(f"store i64 {now}, ptr {clock}")
+        alone = body.let(f"icmp eq i64 {body.let('load atomic i64, ptr %status monotonic, align 8')}, {NO_ERROR}")
+        body.do(f"br i1 {alone}, label %{tag}.signal, label %{end}")  # another thread may have been told
+        body.label(f"{tag}.signal")
+        stop = body.let(f"icmp ne i64 {body.let('call i64 @poll()')}, 0")
+        body.do(f"br i1 {stop}, label %{tag}.end, label %{tag}.on")
+        body.label(f"{tag}.end")
+        body.let(f"atomicrmw umin ptr %status, i64 {INTERRUPTED} monotonic")
+        body.do(f"br label %{end}")
+        body.label(f"{tag}.on")
 
     def _write_by_rows(self, pointers: dict[Buffer, str]) -> None:
         trips = self._trips(pointers)

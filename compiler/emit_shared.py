@@ -1,17 +1,20 @@
 """Loops that threads share, as LLVM IR text.
 
 Rounds without a state may run in any order, each thread some of them. A loop over a state whose rows do not look at
-each other is run chunk by chunk of the rows, all rounds of a chunk while its rows are in cache.
+each other is run chunk by chunk of the rows, all rounds of a chunk while its rows are in cache; products of rows by a
+matrix from outside included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from compiler.emit_control import NO_ERROR
+from compiler.emit_packed import ROWS, pack, packed_elements
 from compiler.emit_scalar import Body
-from compiler.program import OVERHEAD, Buffer, Finish, Fold, Load, Region, Repeat, Store, walk
+from compiler.program import OVERHEAD, Address, Buffer, Finish, Fold, Load, Product, Region, Repeat, Store, walk
+from compiler.rows import in_row
 from symgraph import dims
 from symgraph.dims import Size
 
@@ -40,41 +43,65 @@ def rounds_in_any_order(step: Repeat) -> bool:
     )
 
 
-def rows_apart(step: Repeat) -> Region | None:
-    """A region over the rows of the state, if no row looks at another and nothing but rows is computed."""
+def rows_apart(step: Repeat) -> Size | None:
+    """How many rows the state has, if no row looks at another and nothing but rows is computed."""
     body = step.body
     if step.holds is not None or step.limit is not None or step.trips is None or not step.firsts:
         return None
-    if any(step.in_place) or any(not isinstance(s, Region) for s in body.steps):
+    if any(step.in_place) or any(not isinstance(s, Region | Product) for s in body.steps):
         return None
-    if any(b.role == "temporary" for b in body.temporaries):
-        return None
+    products = [s for s in body.steps if isinstance(s, Product)]
     regions = [s for s in body.steps if isinstance(s, Region)]
-    rows = [r for r in regions if r.size is not None]
-    changing = {*body.inputs[1 : 1 + len(step.firsts)], *body.outputs}
-    if not rows or any(b.role == "scalar" or b.elements == 1 for b in changing):
+    sizes = [p.rows for p in products] or [r.size for r in regions if r.size is not None]
+    temporaries = [b for b in body.temporaries if b.role == "temporary"]
+    changing = {*body.inputs[1 : 1 + len(step.firsts)], *body.outputs, *temporaries}
+    if not sizes or any(b.role == "scalar" or b.elements == 1 for b in changing):
         return None
-    for region in regions:
-        touched = {s.buffer for s in walk(region.items) if isinstance(s, Load | Store | Finish | Fold)} & changing
-        if region.size is None and touched:
-            return None
-        if region.size is not None and (
-            region.size != rows[0].size
-            or region.chunks == 1
-            or region.partials
-            or region.fills
-            or not touched <= region.by_rows
-        ):
-            return None
-    return rows[0]
+    outside = set(body.inputs[1 + len(step.firsts) + len(step.xs) :])
+    apart = all(_region_apart(r, sizes[0], changing) for r in regions)
+    return sizes[0] if apart and all(_product_apart(p, sizes[0], changing, outside) for p in products) else None
+
+
+def _region_apart(region: Region, rows: Size, changing: AbstractSet[Buffer]) -> bool:
+    touched = {s.buffer for s in walk(region.items) if isinstance(s, Load | Store | Finish | Fold)} & changing
+    if region.size is None:
+        return not touched
+    return (
+        part_of_row(region, rows) * rows == region.size
+        and not (region.in_order or region.partials or region.fills)
+        and touched <= region.by_rows
+    )
+
+
+def _product_apart(p: Product, rows: Size, changing: AbstractSet[Buffer], outside: AbstractSet[Buffer]) -> bool:
+    """Whether each row is multiplied for itself, by a matrix that is the same in all rounds."""
+    buffer, start, row, inner = p.a
+    own = row * rows == buffer.elements and in_row(Address(start.constant, ((1, inner),)), row, (rows, p.inner))
+    return (
+        p.c[0].dtype.kind == "f"
+        and not p.batch
+        and p.rows == rows
+        and (own or buffer not in changing)
+        and p.b[0] in outside
+    )
+
+
+def part_of_row(region: Region, rows: Size) -> Size:
+    """How many rows of a region, which may go through several axes at once, make one row of the loop's state."""
+    assert region.size is not None
+    return dims.floordiv(region.size, rows)
 
 
 def shared_sizes(step: Repeat) -> tuple[Size, ...]:
     """The sizes that sharing needs."""
     if rounds_in_any_order(step):
         return _round_chunks(step)
-    region = rows_apart(step)
-    return () if region is None else _row_chunks(step, region)
+    rows = rows_apart(step)
+    if rows is None:
+        return ()
+    packed = [packed_elements(s) for s in step.body.steps if isinstance(s, Product)]
+    parts = [part_of_row(s, rows) for s in step.body.steps if isinstance(s, Region) and s.size is not None]
+    return (*_row_chunks(step, rows), *packed, *parts)
 
 
 def _round_chunks(step: Repeat) -> tuple[Size, Size]:
@@ -85,15 +112,15 @@ def _round_chunks(step: Repeat) -> tuple[Size, Size]:
     return chunk, dims.call("ceildiv", step.trips, chunk)
 
 
-def _row_chunks(step: Repeat, region: Region) -> tuple[Size, Size, Size, Size]:
+def _row_chunks(step: Repeat, rows: Size) -> tuple[Size, Size, Size, Size]:
     """How many rows there are, how many make a chunk, how many chunks there are, and the work of a round."""
-    assert region.size is not None
     moved: Size = 0
     for s in step.body.steps:
-        if isinstance(s, Region):
-            moved = moved + s.moved
-    chunk = dims.call("tile", region.size, moved, ROOM, 64)
-    return region.size, chunk, dims.call("ceildiv", region.size, chunk), step.body.work
+        if isinstance(s, Region) and s.size is not None:
+            moved = moved + s.moved * part_of_row(s, rows)
+    least = ROWS if any(isinstance(s, Product) for s in step.body.steps) else 64
+    chunk = dims.call("tile", rows, moved, ROOM, least)
+    return rows, chunk, dims.call("ceildiv", rows, chunk), step.body.work
 
 
 # -- writing them ------------------------------------------------------------------------------------------------------
@@ -143,7 +170,7 @@ def _unless_failed(body: Body, name: str, write: Callable[[], None]) -> Callable
 
     def checked() -> None:
         fine = body.let(f"icmp eq i64 {body.let('load atomic i64, ptr %status monotonic, align 8')}, {NO_ERROR}")
-        body.do(f"br i1 {fine}, label %{name}.go, label %{name}.latch")
+        body.do(f"br i1 {fine}, label %{name}.go, label %{name}.exit")
         body.label(f"{name}.go")
         write()
 
@@ -176,10 +203,15 @@ def write_by_rounds(loop: RepeatWriter) -> None:
 def write_by_rows(loop: RepeatWriter, trips: str) -> list[str]:
     """A loop over chunks of rows; returns, for each state, the register that points to its last value."""
     main, step, tag = loop.main, loop.step, loop.tag
-    region = rows_apart(step)
-    assert region is not None
-    rows, chunk, chunks, work = _row_chunks(step, region)
+    number = rows_apart(step)
+    assert number is not None
+    rows, chunk, chunks, work = _row_chunks(step, number)
     firsts = list(step.firsts)
+    inside = dict(zip(step.body.inputs[1 + len(firsts) + len(step.xs) :], step.outside, strict=True))
+    rooms = dict(zip(loop.body.rooms, loop.rooms, strict=True))
+    for product, packed in loop.body.packed.items():
+        matrix = loop.owner.pointer(inside[product.b[0]])
+        pack(main, loop.owner.module, product, matrix, loop.owner.pointer(rooms[packed]))
     halves = [h for h in loop.halves if h is not None]
 
     def write(body: Body, pointers: dict[Buffer, str]) -> None:
@@ -199,17 +231,22 @@ def write_by_rows(loop: RepeatWriter, trips: str) -> list[str]:
             states = [body.let(f"load ptr, ptr {p}") for p in now]
             made = [body.let(f"load ptr, ptr {p}") for p in then]
             inputs = loop.inputs(body, step.body, at, pointers, states)
-            loop.call(body, loop.body, inputs, [*made, *loop.rows(body, at, pointers)], "@in_turn", (low, high))
+            given = [*(f"ptr {pointers[b]}" for b in loop.rooms), f"i64 {low}", f"i64 {high}"]
+            loop.call(body, loop.body, inputs, [*made, *loop.rows(body, at, pointers)], "@in_turn", given)
             for k, half in enumerate(halves):
                 body.do(f"store ptr {made[k]}, ptr {now[k]}")
                 is_first = body.let(f"icmp eq ptr {states[k]}, {pointers[firsts[k]]}")
                 free = body.let(f"select i1 {is_first}, ptr {pointers[half[1]]}, ptr {states[k]}")
                 body.do(f"store ptr {free}, ptr {then[k]}")
+            loop.poll(body, "%round", "%clock", "round.exit")
 
-        body.counted("round", "0", f"%trips{tag}", "1", _unless_failed(body, "round", one) if loop.body.fails else one)
+        body.do("%clock = alloca i64")
+        loop.start_clock(body, "%clock")
+        body.counted("round", "0", f"%trips{tag}", "1", _unless_failed(body, "round", one))
 
     main.do(f"%trips{tag} = add i64 {trips}, 0")
-    used = list(dict.fromkeys([*step.xs, *step.outside, *firsts, *(b for h in halves for b in h), *loop.gathered]))
+    memory = [b for pair in halves for b in pair]
+    used = list(dict.fromkeys([*step.xs, *step.outside, *firsts, *memory, *loop.rooms, *loop.gathered]))
     name, closure = _function(loop, used, {f"%trips{tag}": "i64"}, write)
     total = main.let(f"mul i64 {main.size(work)}, {trips}")
     many = main.let(f"icmp sgt i64 {total}, {ENOUGH}")

@@ -121,6 +121,7 @@ class _Schedule:
         self.variant, self.program = variant, variant.program
         self.sizes = variant.known_sizes
         self.depth = 0  # of the loops and branches around
+        self.apart = False  # whether they run for some rows at a time
         self.unit = "tile"  # what the rows of a loop are rows of
         self.short: dict[str, str] = {}  # what long sizes are called
         self.names: dict[Expr, str] = {}  # what stored values, and sizes, are called
@@ -179,7 +180,9 @@ class _Schedule:
         for title, program in zip(titles, step.inner, strict=True):
             self.put(2, f"{title}:")
             self.depth += 2
+            self.apart, around = isinstance(step, Repeat) and rows_apart(step) is not None, self.apart
             self._steps(program, account(program), f"{name}.")
+            self.apart = around
             self.depth -= 2
 
     def _rounds(self, step: Repeat) -> str:
@@ -193,7 +196,11 @@ class _Schedule:
             rounds = f"of {self.exact(step.trips)} rounds{backwards}"
         if rounds_in_any_order(step):
             return f"{rounds}; threads share them"
-        return f"{rounds}, all of them for some rows at a time; threads share the rows" if rows_apart(step) else rounds
+        return (
+            f"{rounds}, all of them for some rows at a time; threads share the rows"
+            if rows_apart(step) is not None
+            else rounds
+        )
 
     # sizes
 
@@ -240,7 +247,9 @@ class _Schedule:
             self.put(2, f"for each of {self.exact(dims.product(p.batch))}")
         work = self.value(p.rows * p.columns * p.inner)
         library = p.c[0].dtype.kind == "f" and bool(kernel.blas())
-        if not library:
+        if self.apart:
+            by = "loops over rows; the matrix is packed once, before the first round"
+        elif not library:
             by = "loops"
         elif work is None:
             by = f"BLAS from {BLAS_FROM:,} multiplications on, else loops"

@@ -1,8 +1,8 @@
 """Where values live: views as index arithmetic, and the copies needed where an index map is not enough.
 
 `locate` follows views down to what is computed or given; `lay_out` inserts a copy where memory order matters:
-under a reshape that merges axes, under a matrix product, at an output that is a view; and writes filters as the sums
-of products that they are.
+under a reshape that merges axes, under a matrix product, at an output that is a view; writes filters as the sums of
+products that they are; and what lies in memory in any case, and is a sum of parts side by side, part by part.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ Index = tuple[Address, ...]
 """One address per axis: which element of a value is meant."""
 
 ZERO = Address(0, ())
+PARTS = 64
+"""Parts that are written side by side, at most."""
+
 SAME_MEMORY = (ar.reshape, ar.expand_dims, ar.squeeze)
 
 
@@ -148,10 +151,14 @@ def lay_out(graph: Graph) -> list[Expr]:
     made: dict[Expr, Expr] = {}
     results: dict[Expr, None] = {}
     copies = itertools.count()
+    whole = {_base(o) for o in graph.outputs}
+    whole.update(_base(a) for node in graph.order if node.op is ar.matmul for a in node.args)
     with origin.derived_from() as derived:
         for node in graph.order:
             derived.follow(node.marks)
             made[node] = _laid(node, tuple([made[a] for a in node.args]), copies)
+            if node.op is ew.add and node in whole:
+                made[node] = _side_by_side(made[node])
         laid: list[Expr] = []
         for output in graph.outputs:
             derived.follow(output.marks)
@@ -178,6 +185,51 @@ def _laid(node: Expr, args: tuple[Expr, ...], copies: Iterator[int]) -> Expr:
     elif node.op.kind == "view" and index_map(with_args(node, args)) is None:
         args = (stored(args[0]),)
     return with_args(node, args)
+
+
+def _base(node: Expr) -> Expr:
+    """What a value is a view of."""
+    while node.op.kind == "view":
+        node = node.args[0]
+    return node
+
+
+def embedding(node: Expr) -> ar.IndexMap:
+    """Where each axis of an embedding's result lies in its argument."""
+    params = {"index": ar.full_index(node.params["index"], len(shape_of(node.args[1])))}
+    found: ar.IndexMap = ar.getitem.lower(node.args[1].type, node.args[0].type, params)
+    return found
+
+
+def _side_by_side(total: Expr) -> Expr:
+    """embed(x, 0:k) + embed(y, k:n) -> concatenate(x + 0, y + 0)   (adding zeros makes 0.0 of -0.0)
+
+    The gradient of an array that was cut in pieces is such a sum; other sums stay as they are.
+    """
+    shape, dtype = shape_of(total), total.type.dtype
+    parts: dict[tuple[int, Size], Expr] = {}
+    pending = [total]
+    while pending:
+        part = pending.pop()
+        if part.op is ew.add:
+            pending.extend(part.args)
+            continue
+        if part.op is not ar.embed or part.type is not total.type or len(parts) == PARTS:
+            return total
+        size, maps = shape_of(part.args[0]), embedding(part)
+        cut = [axis for axis, m in enumerate(maps) if len(size) != len(shape) or size[axis] != shape[axis]]
+        if len(cut) != 1 or any(m.axis != axis or m.step != 1 for axis, m in enumerate(maps)):
+            return total
+        if parts.setdefault((cut[0], maps[cut[0]].offset), part) is not part:
+            return total
+    pieces: list[Expr] = []
+    axis = next(iter(parts))[0]
+    end: Size = 0
+    while (axis, end) in parts:
+        (piece, _) = parts.pop((axis, end)).args
+        pieces.append(as_expr(ew.add(piece, dtype.type(0))))  # type: ignore[union-attr]
+        end = end + shape_of(piece)[axis]
+    return total if parts or end != shape[axis] else as_expr(ar.concatenate(*pieces, axis=axis))
 
 
 def _filter(node: Expr, args: tuple[Expr, ...], copies: Iterator[int]) -> Expr:

@@ -125,6 +125,7 @@ class _Lowering:
             [*self.private, *self.copies.values(), *self.wide],
             rows_mode,
             self.wide,
+            in_order=serial,
         )
 
     def _flatten(self) -> None:

@@ -327,7 +327,8 @@ class Region:
     `cost` is about how many picoseconds a row takes, `moved` how many bytes of memory it reads and writes. `fills` are
     done before. `tiles` are the buffers that each chunk has for itself, most with room for one tile; `across` tells
     that in them rows are neighbours, so that vectors run across rows. `wide` are those in which lanes have elements of
-    their own, and how many. Of the buffers in `by_rows` each row of the region touches a row of its own alone.
+    their own, and how many. Of the buffers in `by_rows` each row of the region touches a row of its own alone. Where
+    `in_order`, the rows run one after the other.
     """
 
     items: list[Item]
@@ -342,6 +343,7 @@ class Region:
     across: bool = False
     wide: dict[Buffer, int] = field(default_factory=dict)
     by_rows: frozenset[Buffer] = frozenset()
+    in_order: bool = False
 
 
 @dataclass(eq=False)

@@ -13,6 +13,8 @@ from support import difference, run_text
 from test_promises import script
 
 import symgraph as sg
+from compiler import machine
+from compiler.emit_shared import rows_apart
 from compiler.program import Program, Repeat
 from symgraph.traced import index_update
 
@@ -172,6 +174,66 @@ def test_a_scan_over_rows_that_stay_apart() -> None:
     assert "threads share the rows" in f.explain("schedule")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch,units", [(1, 3), (5, 8), (8, 16), (9, 33), (40, 20)])
+def test_products_of_rows_that_stay_apart(batch: int, units: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows times a matrix from outside, forward and back: the same bits for all threads and widths of vectors."""
+    rng = np.random.default_rng(units)
+    x = sg.placeholder("x", shape=("t", "m", units), dtype=dtype)
+    u = sg.placeholder("u", shape=(units, 2 * units), dtype=dtype)
+
+    def round_(state: Any, row: Any) -> Any:
+        z = state @ u
+        state = np.tanh(z[:, :units] * row + z[:, units:])
+        return state, state
+
+    def formula(x: Any, u: Any) -> Any:
+        return sg.sum(sg.scan(round_, x[0], x)[1] ** 2)
+
+    given = {"x": rng.normal(size=(7, batch, units)), "u": rng.normal(size=(units, 2 * units)) / np.sqrt(units)}
+    given = {name: v.astype(dtype) for name, v in given.items()}
+    state, total, u_ = given["x"][0], 0.0, given["u"]
+    for row in given["x"]:
+        z = state @ u_
+        state = np.tanh(z[:, :units] * row + z[:, units:])
+        total += float(np.sum(state.astype("float64") ** 2))
+    found = []
+    for register in (16, 32, 64):
+        monkeypatch.setattr(machine, "vector_bytes", lambda register=register: register)
+        f = sg.compile(formula(x, u), verify=True)
+        for number in (1, 2, 3):
+            sg.set_num_threads(number)
+            value, grads = f.value_and_grad(**given)
+            found.append([v.tobytes() for v in (value, *grads.values())])
+    np.testing.assert_allclose(value, total, rtol=1e-5 if dtype == "float32" else 1e-12)
+    if dtype == "float64":
+        f.check_grad(**given)
+    if batch > 1:  # a single row is no matrix
+        assert f.explain("schedule").count("packed once") == 2
+        assert all(rows_apart(r) is not None for r in repeats(f))
+        assert found == found[:1] * 9
+
+
+def test_products_that_look_at_other_rows() -> None:
+    """What multiplies from the left, or changes from round to round, needs all rows of a round."""
+    x = sg.placeholder("x", shape=(8, 8), dtype="float64")
+    w = sg.placeholder("w", shape=(3, 8, 8), dtype="float64")
+    rng = np.random.default_rng(0)
+    given = {"x": rng.normal(size=(8, 8)), "w": rng.normal(size=(3, 8, 8))}
+    for body in (
+        lambda s, v: (np.tanh(v @ s), None),
+        lambda s, v: (np.tanh(s @ v), None),
+        lambda s, v: (np.tanh(v @ s.T), None),
+        lambda s, v: (np.tanh(s @ (v + s)), None),
+    ):
+        f = sg.compile(sg.scan(body, x, w)[0], verify=True)
+        wanted = given["x"]
+        for v in given["w"]:
+            wanted, _ = body(wanted, v)
+        np.testing.assert_allclose(f(**given), wanted, rtol=1e-12)
+        assert rows_apart(repeats(f)[0]) is None
+
+
 # -- endings -----------------------------------------------------------------------------------------------------------
 
 ENDLESS = {
@@ -183,6 +245,9 @@ ENDLESS = {
     "points": (
         "f = sg.compile(sg.map(lambda v: sg.while_loop(lambda y: y > 0, lambda y: y * x, v), a))\n"
         "given = {'x': 1.0, 'a': np.ones(5000)}"
+    ),
+    "rows": (
+        "f = sg.compile(sg.fori_loop(0, 10**12, lambda i, y: y * x + a, a))\ngiven = {'x': 1.0, 'a': np.ones(5000)}"
     ),
 }
 

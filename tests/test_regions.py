@@ -1,5 +1,7 @@
 """Nests joined into regions of tiles: the same values for every width of the tiles."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,21 @@ def test_a_value_that_needs_all_rows_ends_the_region():
     function = sg.compile(x / np.sum(x * x))
     function(x=np.ones((4, 3)))
     assert len(steps(function)) == 2
+
+
+def test_parts_side_by_side_are_written_where_they_belong():
+    """The gradient of an array that was cut in pieces: no piece lies anywhere else, and zeros keep their signs."""
+    a = sg.placeholder("a", shape=("n", 6), dtype="float64")
+    for cuts in ((0, 2, 3, 6), (0, 6), (0, 1, 4), (1, 2, 6)):
+        pieces = [a[:, i:j] for i, j in itertools.pairwise(cuts)]
+        formula = sum(np.sum(np.sin(p) * (k - 1)) for k, p in enumerate(pieces))
+        f = sg.compile(formula)
+        values = np.linspace(-9, 9, 30).reshape(5, 6)
+        (slope,) = f.grad(a=values).values()
+        wanted = np.zeros((5, 6))
+        for k, (i, j) in enumerate(itertools.pairwise(cuts)):
+            wanted[:, i:j] += np.cos(values[:, i:j]) * (k - 1)
+        np.testing.assert_allclose(slope, wanted, rtol=1e-14, atol=0)
+        assert np.array_equal(np.signbit(slope), np.signbit(wanted))
+        joined = "concatenate" in f.explain("schedule")
+        assert joined == (cuts == (0, 2, 3, 6))
