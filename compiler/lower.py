@@ -488,6 +488,7 @@ def lanes_of(nest: Nest) -> int:
     sum fills no time. It depends on the statements alone, for it decides in which order sums are added."""
     widest = 1
     places: set[int] = set()  # what tells where the loops are, and is known for most steps together
+    depth_of: dict[int, int] = {}
     work = 0.0
     for s in nest.body:
         if isinstance(s, Reduce) and s.position is not None:
@@ -496,7 +497,10 @@ def lanes_of(nest: Nest) -> int:
             return 1
         if isinstance(s, Position | SizeOf) or (isinstance(s, Const | Primitive) and _of_places(s, places)):
             places.add(s.result)
+            depth_of[s.result] = 0
             continue
+        if isinstance(s, Note) or _depth(s, depth_of, len(nest.sizes)) <= nest.vector:
+            continue  # it is done before the loop
         work += weight(s)
         if isinstance(s, Reduce):
             widest = max(widest, (s.run or s.dtype).itemsize)
@@ -505,7 +509,9 @@ def lanes_of(nest: Nest) -> int:
         elif isinstance(s, Store):
             widest = max(widest, s.buffer.dtype.itemsize)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
-    if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
+    if 0 < nest.vector < len(nest.sizes) - 1:  # each step sets out on short loops of its own
+        more = min(2 * more, 4)
+    elif len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
     lanes = 64 // widest * more
     lanes = min(lanes, 64)

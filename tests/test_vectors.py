@@ -57,6 +57,24 @@ def test_vectors_stay_along_a_short_axis_where_nothing_can_be_moved() -> None:
     assert [inside[-1].lanes > 1 for inside in around(function, "mul")] == [True]
 
 
+def test_many_lanes_share_the_short_loops_of_a_step() -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    function = distances(("n", "d"), points)
+    assert {inside[-2].lanes for inside in around(function, "sub") if len(inside) == 3} == {32}
+
+
+def test_what_is_done_before_a_loop_narrows_no_vectors() -> None:
+    """The width of a row is a float64, by which its sum is divided once."""
+    x = sg.placeholder("x", shape=("n", "m"), dtype="float32")
+    share = np.sum(x, axis=1, keepdims=True, dtype="float64") / x.shape[1]
+    lanes = []
+    for wide in (share.astype("float32"), np.sum(x, axis=1, keepdims=True)):
+        function = sg.compile(np.exp(x) * wide)
+        function(x=np.ones((40, 300), np.float32))
+        lanes.append([inside[-1].lanes for inside in around(function, "exp")])
+    assert lanes[0] == lanes[1]
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", ["pulls", "every_other", "distances"])
 def test_values_for_every_length(name: str, dtype: str) -> None:
