@@ -2,13 +2,13 @@
 
 `locate` follows views down to what is computed or given; `lay_out` inserts a copy where memory order matters:
 under a reshape that merges axes, under a matrix product, at an output that is a view; and writes filters as the sums
-of products that they are.
+of products that they are. An output that is a transposed product is a product of the transposes instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -150,6 +150,9 @@ def lay_out(graph: Graph) -> list[Expr]:
         for output in graph.outputs:
             derived.follow(output.marks)
             node = made[output]
+            if _is_turned_product(output, changing):
+                a, b = (_turned(made[x]) for x in output.args[0].args)
+                node = _product(as_expr(ar.matmul(b, a)), (b, a))
             base = memory_base(node)
             direct = base.op.kind not in ("view", "source") and (base is node or base not in results)
             laid.append(node if direct else as_expr(ar.contiguous(node)))
@@ -214,16 +217,20 @@ class _Changing:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.uses: dict[Expr, int] = {}
+        self.graph = graph
         self.taken: set[Expr] = set()
         self.copies = 0
-        if not any(node.op is ar.put for node in graph.order):
-            return
-        for output in graph.outputs:
-            self.uses[output] = self.uses.get(output, 0) + 1
-        for node in graph.order:
+
+    @cached_property
+    def uses(self) -> dict[Expr, int]:
+        """How often each value is used."""
+        uses: dict[Expr, int] = {}
+        for output in self.graph.outputs:
+            uses[output] = uses.get(output, 0) + 1
+        for node in self.graph.order:
             for arg in node.args:
-                self.uses[arg] = self.uses.get(arg, 0) + 1
+                uses[arg] = uses.get(arg, 0) + 1
+        return uses
 
     def owned(self, node: Expr, made: Expr) -> Expr:
         """The first argument of a put, in memory that it may change."""
@@ -297,6 +304,29 @@ def in_memory(base: Expr) -> bool:
 def stored(node: Expr) -> Expr:
     """The node if it lies in memory in its own order, else a copy."""
     return node if in_memory(memory_base(node)) else as_expr(ar.contiguous(node))
+
+
+def _is_turned_product(output: Expr, changing: _Changing) -> bool:
+    """Whether an output is the transpose of matrices' product that nobody else wants: (a b)^T = b^T a^T needs no copy.
+
+    So are gradients of weights that a formula transposes.
+    """
+    if not _turns_matrices(output) or output.args[0].op is not ar.matmul:
+        return False
+    return all(len(shape_of(x)) > 1 for x in output.args[0].args) and changing.uses[output.args[0]] == 1
+
+
+def _turns_matrices(node: Expr) -> bool:
+    """Whether a node exchanges the last two axes."""
+    if node.op is not ar.transpose or len(shape_of(node)) < 2:
+        return False
+    *batch, rows, columns = range(len(shape_of(node)))
+    return bool(node.params["axes"] == (*batch, columns, rows))
+
+
+def _turned(x: Expr) -> Expr:
+    """The matrices' transposes."""
+    return x.args[0] if _turns_matrices(x) else as_expr(ar.swapaxes(x, axes=(-1, -2)))
 
 
 def _product(node: Expr, args: Sequence[Expr]) -> Expr:
