@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from compiler.bodies import weight
 from compiler.program import (
@@ -509,14 +509,14 @@ def lanes_of(nest: Nest) -> int:
         elif isinstance(s, Store):
             widest = max(widest, s.buffer.dtype.itemsize)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
-    if 0 < nest.vector < len(nest.sizes) - 1:  # each step sets out on short loops of its own
+    if nest.vector > 0 and any(_keeps_lanes(s, nest.vector) for s in nest.body):  # what lies in memory is waited for
         more = min(2 * more, 4)
     elif len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
     lanes = 64 // widest * more
     lanes = min(lanes, 64)
     for s in nest.body:  # sums that every lane keeps for itself should stay in the nearest cache
-        if isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _has(s.address, nest.vector):
+        if _keeps_lanes(s, nest.vector) and not _has(s.address, 0):
             while lanes > 64 // widest and _exceeds(
                 s.buffer.elements * (lanes * s.buffer.dtype.itemsize), TILE_BYTES // 2
             ):
@@ -526,6 +526,11 @@ def lanes_of(nest: Nest) -> int:
         while lanes > 2 and lanes // 2 >= length:
             lanes //= 2
     return lanes
+
+
+def _keeps_lanes(s: Item, vector: int) -> TypeGuard[Store]:
+    """Whether every lane of a loop over vectors adds to a number of its own in memory."""
+    return isinstance(s, Store) and s.combine != "set" and not _has(s.address, vector)
 
 
 def _of_places(s: Const | Primitive, places: set[int]) -> bool:
