@@ -350,9 +350,8 @@ class RegionWriter(Guarded):
             if dtype.kind == "b":
                 return body.let(f"{'or' if name == 'maximum' else 'and'} {type_} {x}, {y}")
             if dtype.kind == "f":
-                function = f"llvm.{name}.{suffix(kind, lanes)}"
-            else:
-                function = f"llvm.{'s' if dtype.kind == 'i' else 'u'}{name[:3]}.{suffix(kind, lanes)}"
+                return self._further(name, x, y, type_, lanes)
+            function = f"llvm.{'s' if dtype.kind == 'i' else 'u'}{name[:3]}.{suffix(kind, lanes)}"
             self.module.declare(f"{type_} @{function}({type_}, {type_})")
             return body.let(f"call {type_} @{function}({type_} {x}, {type_} {y})")
         if dtype.kind == "f":
@@ -360,6 +359,18 @@ class RegionWriter(Guarded):
         if dtype.kind == "b":
             name = {"add": "or", "mul": "and"}.get(name, name)
         return body.let(f"{name} {type_} {x}, {y}")
+
+    def _further(self, name: str, known: str, value: str, type_: str, lanes: int) -> str:
+        """The larger or smaller one of two floats, or a nan; of equals the one known.
+
+        Processors have an instruction for the choice, which keeps a nan that is known; whether the value is one waits
+        for nothing. An intrinsic that tells -0.0 from 0.0 takes twice as many.
+        """
+        body, truths = self.body, wide("i1", lanes)
+        beyond = body.let(f"fcmp {'ogt' if name == 'maximum' else 'olt'} {type_} {value}, {known}")
+        chosen = body.let(f"select {truths} {beyond}, {type_} {value}, {type_} {known}")
+        is_nan = body.let(f"fcmp uno {type_} {value}, {value}")
+        return body.let(f"select {truths} {is_nan}, {type_} {value}, {type_} {chosen}")
 
     def _folded(self, value: str, combine: str, dtype: np.dtype[Any], lanes: int) -> str:
         """The lanes combined: the upper half with the lower, until one is left."""

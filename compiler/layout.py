@@ -2,12 +2,14 @@
 
 `locate` follows views down to what is computed or given; `lay_out` inserts a copy where memory order matters:
 under a reshape that merges axes, under a matrix product, at an output that is a view; writes filters as the sums of
-products that they are; and what lies in memory in any case, and is a sum of parts side by side, part by part.
+products that they are; and what lies in memory in any case, and is a sum of parts side by side, part by part. An output
+that is a transposed product is a product of the transposes instead.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -151,6 +153,7 @@ def lay_out(graph: Graph) -> list[Expr]:
     made: dict[Expr, Expr] = {}
     results: dict[Expr, None] = {}
     copies = itertools.count()
+    turned = _turned_products(graph)
     whole = {_base(o) for o in graph.outputs}
     whole.update(_base(a) for node in graph.order if node.op is ar.matmul for a in node.args)
     with origin.derived_from() as derived:
@@ -163,6 +166,9 @@ def lay_out(graph: Graph) -> list[Expr]:
         for output in graph.outputs:
             derived.follow(output.marks)
             node = made[output]
+            if output in turned:
+                a, b = (_turned(made[x]) for x in output.args[0].args)
+                node = _product(as_expr(ar.matmul(b, a)), (b, a))
             base = memory_base(node)
             direct = base.op.kind not in ("view", "source") and (base is node or base not in results)
             laid.append(node if direct else as_expr(ar.contiguous(node)))
@@ -344,6 +350,34 @@ def in_memory(base: Expr) -> bool:
 def stored(node: Expr) -> Expr:
     """The node if it lies in memory in its own order, else a copy."""
     return node if in_memory(memory_base(node)) else as_expr(ar.contiguous(node))
+
+
+def _turned_products(graph: Graph) -> set[Expr]:
+    """The outputs that are transposes of matrices' products that nobody else wants: (a b)^T = b^T a^T needs no copy.
+
+    So are gradients of weights that a formula transposes.
+    """
+    found = [o for o in dict.fromkeys(graph.outputs) if _turns_matrices(o) and o.args[0].op is ar.matmul]
+    found = [o for o in found if all(len(shape_of(x)) > 1 for x in o.args[0].args)]
+    if not found:
+        return set()
+    uses = Counter(graph.outputs)
+    for node in graph.order:
+        uses.update(node.args)
+    return {o for o in found if uses[o.args[0]] == 1}
+
+
+def _turns_matrices(node: Expr) -> bool:
+    """Whether a node exchanges the last two axes."""
+    if node.op is not ar.transpose or len(shape_of(node)) < 2:
+        return False
+    *batch, rows, columns = range(len(shape_of(node)))
+    return bool(node.params["axes"] == (*batch, columns, rows))
+
+
+def _turned(x: Expr) -> Expr:
+    """The matrices' transposes."""
+    return x.args[0] if _turns_matrices(x) else as_expr(ar.swapaxes(x, axes=(-1, -2)))
 
 
 def _product(node: Expr, args: Sequence[Expr]) -> Expr:

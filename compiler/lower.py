@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from compiler.bodies import weight
 from compiler.program import (
@@ -502,14 +502,16 @@ def lanes_of(nest: Nest) -> int:
     sum fills no time. It depends on the statements alone, for it decides in which order sums are added."""
     widest = 1
     places: set[int] = set()  # what tells where the loops are, and is known for most steps together
+    depth_of: dict[int, int] = {}
     work = 0.0
     for s in nest.body:
-        size = 1
         if isinstance(s, Note):
             continue
+        size = 1
         if isinstance(s, Primitive):
             if s.dtype.kind in "iub" and all(a in places for a in s.args):
                 places.add(s.result)
+                depth_of[s.result] = 0
                 continue
             size = s.dtype.itemsize
         elif isinstance(s, Load):
@@ -524,15 +526,21 @@ def lanes_of(nest: Nest) -> int:
             size = (s.run or s.dtype).itemsize
         elif makes_value(s) and s.dtype.kind in "iub":
             places.add(s.result)
+            depth_of[s.result] = 0
+            continue
+        if _depth(s, depth_of, len(nest.sizes)) <= nest.vector:
+            continue  # it is done before the loop
         widest = max(widest, size)
         work += weight(s)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
-    if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
+    if nest.vector > 0 and any(_keeps_lanes(s, nest.vector) for s in nest.body):  # what lies in memory is waited for
+        more = min(2 * more, 4)
+    elif len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
     lanes = 64 // widest * more
     lanes = min(lanes, 64)
     for s in nest.body:  # sums that every lane keeps for itself should stay in the nearest cache
-        if isinstance(s, Store) and s.combine != "set" and not _has(s.address, 0) and not _has(s.address, nest.vector):
+        if _keeps_lanes(s, nest.vector) and not _has(s.address, 0):
             while lanes > 64 // widest and _exceeds(
                 s.buffer.elements * (lanes * s.buffer.dtype.itemsize), TILE_BYTES // 2
             ):
@@ -542,6 +550,11 @@ def lanes_of(nest: Nest) -> int:
         while lanes > 2 and lanes // 2 >= length:
             lanes //= 2
     return lanes
+
+
+def _keeps_lanes(s: Item, vector: int) -> TypeGuard[Store]:
+    """Whether every lane of a loop over vectors adds to a number of its own in memory."""
+    return isinstance(s, Store) and s.combine != "set" and not _has(s.address, vector)
 
 
 def _exceeds(size: Size, limit: int) -> bool:

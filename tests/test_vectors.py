@@ -57,6 +57,24 @@ def test_vectors_stay_along_a_short_axis_where_nothing_can_be_moved() -> None:
     assert [inside[-1].lanes > 1 for inside in around(function, "mul")] == [True]
 
 
+def test_there_are_more_lanes_where_their_sums_lie_in_memory() -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    function = distances(("n", "d"), points)
+    assert [inside[-2].lanes for inside in around(function, "sub")] == [16, 32]
+
+
+def test_what_is_done_before_a_loop_narrows_no_vectors() -> None:
+    """The width of a row is a float64, by which its sum is divided once."""
+    x = sg.placeholder("x", shape=("n", "m"), dtype="float32")
+    share = np.sum(x, axis=1, keepdims=True, dtype="float64") / x.shape[1]
+    lanes = []
+    for wide in (share.astype("float32"), np.sum(x, axis=1, keepdims=True)):
+        function = sg.compile(np.exp(x) * wide)
+        function(x=np.ones((40, 300), np.float32))
+        lanes.append([inside[-1].lanes for inside in around(function, "exp")])
+    assert lanes[0] == lanes[1]
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", ["pulls", "every_other", "distances"])
 def test_values_for_every_length(name: str, dtype: str) -> None:
@@ -151,3 +169,19 @@ def test_slopes_of_extrema_are_in_the_dtype_of_the_values() -> None:
     wide = [v.steps[-1].outputs for _, v in function.variants()]
     arrays = [n for outputs in wide for n in toposort(outputs) if n.type.shape and n.type.dtype is not None]
     assert arrays and not [n for n in arrays if n.type.dtype == np.float64]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_extrema_of_rows_and_columns_know_every_nan(dtype: str) -> None:
+    x = sg.placeholder("x", shape=("n", "m"), dtype=dtype)
+    function = sg.compile([f(x, axis=axis) for f in (np.max, np.min) for axis in (0, 1, None)])
+    given = np.random.default_rng(5).normal(size=(5, 83)).astype(dtype)
+    given[3:] = [[-np.inf], [np.inf]]
+    for place in (*range(83), None):
+        data = given.copy()
+        if place is not None:
+            data[place % 5, place] = np.nan
+        wanted = [f(data, axis=axis) for f in (np.max, np.min) for axis in (0, 1, None)]
+        for got, expected in zip(function(x=data), wanted, strict=True):
+            np.testing.assert_array_equal(got, expected, strict=True)
+    assert "llvm.maximum" not in function.llvm  # it takes twice as many instructions, each waiting for the one before
