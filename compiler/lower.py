@@ -35,7 +35,6 @@ from compiler.program import (
     has_address,
     identity,
     loads_or_stores,
-    makes_value,
     writes,
 )
 from compiler.rows import row_of, users_of
@@ -501,28 +500,20 @@ def lanes_of(nest: Nest) -> int:
     places: set[int] = set()  # what tells where the loops are, and is known for most steps together
     work = 0.0
     for s in nest.body:
-        size = 1
-        if isinstance(s, Note):
-            continue
-        if isinstance(s, Primitive):
-            if s.dtype.kind in "iub" and all(a in places for a in s.args):
-                places.add(s.result)
-                continue
-            size = s.dtype.itemsize
-        elif isinstance(s, Load):
-            size = s.dtype.itemsize
-        elif isinstance(s, Store):
-            if s.combine != "set" and is_computed(s.address):
-                return 1
-            size = s.buffer.dtype.itemsize
-        elif isinstance(s, Reduce):
-            if s.position is not None:
-                return 1
-            size = (s.run or s.dtype).itemsize
-        elif makes_value(s) and s.dtype.kind in "iub":
+        if isinstance(s, Reduce) and s.position is not None:
+            return 1
+        if isinstance(s, Store) and s.combine != "set" and is_computed(s.address):
+            return 1
+        if isinstance(s, Position | SizeOf) or (isinstance(s, Const | Primitive) and _of_places(s, places)):
             places.add(s.result)
-        widest = max(widest, size)
+            continue
         work += weight(s)
+        if isinstance(s, Reduce):
+            widest = max(widest, (s.run or s.dtype).itemsize)
+        elif isinstance(s, Load | Primitive):
+            widest = max(widest, s.dtype.itemsize)
+        elif isinstance(s, Store):
+            widest = max(widest, s.buffer.dtype.itemsize)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
     if len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
@@ -539,6 +530,11 @@ def lanes_of(nest: Nest) -> int:
         while lanes > 2 and lanes // 2 >= length:
             lanes //= 2
     return lanes
+
+
+def _of_places(s: Const | Primitive, places: set[int]) -> bool:
+    """Whether a statement computes an integer or a truth from others that do."""
+    return s.dtype.kind in "iub" and (isinstance(s, Const) or all(a in places for a in s.args))
 
 
 def _exceeds(size: Size, limit: int) -> bool:
