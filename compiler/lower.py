@@ -35,7 +35,6 @@ from compiler.program import (
     has_address,
     identity,
     loads_or_stores,
-    makes_value,
     writes,
 )
 from compiler.rows import row_of, users_of
@@ -505,33 +504,23 @@ def lanes_of(nest: Nest) -> int:
     depth_of: dict[int, int] = {}
     work = 0.0
     for s in nest.body:
-        if isinstance(s, Note):
-            continue
-        size = 1
-        if isinstance(s, Primitive):
-            if s.dtype.kind in "iub" and all(a in places for a in s.args):
-                places.add(s.result)
-                depth_of[s.result] = 0
-                continue
-            size = s.dtype.itemsize
-        elif isinstance(s, Load):
-            size = s.dtype.itemsize
-        elif isinstance(s, Store):
-            if s.combine != "set" and is_computed(s.address):
-                return 1
-            size = s.buffer.dtype.itemsize
-        elif isinstance(s, Reduce):
-            if s.position is not None:
-                return 1
-            size = (s.run or s.dtype).itemsize
-        elif makes_value(s) and s.dtype.kind in "iub":
+        if isinstance(s, Reduce) and s.position is not None:
+            return 1
+        if isinstance(s, Store) and s.combine != "set" and is_computed(s.address):
+            return 1
+        if isinstance(s, Position | SizeOf) or (isinstance(s, Const | Primitive) and _of_places(s, places)):
             places.add(s.result)
             depth_of[s.result] = 0
             continue
-        if _depth(s, depth_of, len(nest.sizes)) <= nest.vector:
+        if isinstance(s, Note) or _depth(s, depth_of, len(nest.sizes)) <= nest.vector:
             continue  # it is done before the loop
-        widest = max(widest, size)
         work += weight(s)
+        if isinstance(s, Reduce):
+            widest = max(widest, (s.run or s.dtype).itemsize)
+        elif isinstance(s, Load | Primitive):
+            widest = max(widest, s.dtype.itemsize)
+        elif isinstance(s, Store):
+            widest = max(widest, s.buffer.dtype.itemsize)
     more = 4 if work <= 12 else 2 if work <= 80 else 1
     if nest.vector > 0 and any(_keeps_lanes(s, nest.vector) for s in nest.body):  # what lies in memory is waited for
         more = min(2 * more, 4)
@@ -555,6 +544,11 @@ def lanes_of(nest: Nest) -> int:
 def _keeps_lanes(s: Item, vector: int) -> TypeGuard[Store]:
     """Whether every lane of a loop over vectors adds to a number of its own in memory."""
     return isinstance(s, Store) and s.combine != "set" and not _has(s.address, vector)
+
+
+def _of_places(s: Const | Primitive, places: set[int]) -> bool:
+    """Whether a statement computes an integer or a truth from others that do."""
+    return s.dtype.kind in "iub" and (isinstance(s, Const) or all(a in places for a in s.args))
 
 
 def _exceeds(size: Size, limit: int) -> bool:
