@@ -55,8 +55,9 @@ def work(length: int, kind: ArgumentType) -> tuple[int, int]:
 def test_work_grows_with_the_formula(kind: ArgumentType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "NEST_LIMIT", 32)  # many nests
     for made in zip(*(work(length, kind) for length in (200, 400, 800)), strict=True):
-        # linear: the second half of a chain costs what the first did
-        assert made[2] - made[1] == pytest.approx(2 * (made[1] - made[0]), rel=0.02)
+        # linear: the second half of a chain costs what the first did, but for a few calls that formulas before have
+        # saved by filling caches; something quadratic would double the left side
+        assert made[2] - made[1] == pytest.approx(2 * (made[1] - made[0]), rel=0.2)
 
 
 def test_a_second_axis_costs_little() -> None:
