@@ -24,7 +24,7 @@ from benchmarks.measure import PAUSE, best_times, difference
 from benchmarks.memory import held_by
 from benchmarks.processes import Say, ask
 from benchmarks.setting import chosen, install_hint, say, setting, write
-from benchmarks.trained import CONVOLUTIONAL, LINE, NETWORKS, PERCEPTRON, ROSENBROCK, Task, images, test_images
+from benchmarks.trained import CONVOLUTIONAL, LINE, NETWORKS, PERCEPTRON, ROSENBROCK, Batch, Task, images, test_images
 from benchmarks.trainers import KEYS, TRAINERS
 
 CHECKED = 20
@@ -86,10 +86,10 @@ def wake(name: str) -> None:
     trainer.step(trainer.bring({}))
 
 
-def runner(row: Row, way: Way, quick: bool) -> tuple[Any, Callable[[], float]]:
+def runner(row: Row, way: Way, first: Any, batches: Sequence[Batch]) -> tuple[Any, Callable[[], float]]:
     """The trainer, and what takes its next steps, for ever, and gives the loss before the last of them."""
-    task, batches, numbers = row.task, row.task.batches(quick), count()
-    trainer = TRAINERS[way.name](task, task.start(quick), batches[0])
+    task, numbers = row.task, count()
+    trainer = TRAINERS[way.name](task, first, batches[0])
     held = [trainer.bring(batch) for batch in batches]
 
     def call() -> float:
@@ -109,6 +109,7 @@ def runner(row: Row, way: Way, quick: bool) -> tuple[Any, Callable[[], float]]:
 def timed(say: Say, title: str, names: list[str], quick: bool, least: float) -> dict[str, Any]:
     """The competitors on one row, in turns: seconds per call, seconds to compile, and how far losses differ."""
     row = next(row for row in ROWS if row.title == title)
+    parameters, batches = row.task.start(quick), row.task.batches(quick)
     found: dict[str, Any] = {}
     calls: dict[str, Callable[[], float]] = {}
     reference: list[Any] = []
@@ -118,7 +119,7 @@ def timed(say: Say, title: str, names: list[str], quick: bool, least: float) -> 
         say(way.title)
         wake(way.name)
         start = time.perf_counter()
-        trainer, calls[way.title] = runner(row, way, quick)
+        trainer, calls[way.title] = runner(row, way, parameters, batches)
         losses = [calls[way.title]()]
         first = time.perf_counter() - start
         losses += [calls[way.title]() for _ in range(CHECKED - 1 if row.steps == 1 else 0)]
@@ -136,10 +137,11 @@ def to_accuracy(say: Say, name: str, quick: bool) -> dict[str, Any]:
     """Seconds of all steps until test images are told right, with compilation and without, and the epochs it took."""
     target, last = (0.0, 1) if quick else (TARGET, EPOCHS)
     epochs, (x, labels) = [images(quick, epoch) for epoch in range(last)], test_images(quick)
+    parameters = CONVOLUTIONAL.start(quick)
     say(name)
     wake(name)
     start = time.perf_counter()
-    trainer = TRAINERS[name](CONVOLUTIONAL, CONVOLUTIONAL.start(quick), epochs[0][0])
+    trainer = TRAINERS[name](CONVOLUTIONAL, parameters, epochs[0][0])
     building = time.perf_counter() - start
 
     def train() -> tuple[float, int, float]:
