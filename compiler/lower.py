@@ -501,7 +501,6 @@ def lanes_of(nest: Nest) -> int:
     sum fills no time. It depends on the statements alone, for it decides in which order sums are added."""
     widest = 1
     places: set[int] = set()  # what tells where the loops are, and is known for most steps together
-    depth_of: dict[int, int] = {}
     work = 0.0
     for s in nest.body:
         if isinstance(s, Reduce) and s.position is not None:
@@ -510,10 +509,7 @@ def lanes_of(nest: Nest) -> int:
             return 1
         if isinstance(s, Position | SizeOf) or (isinstance(s, Const | Primitive) and _of_places(s, places)):
             places.add(s.result)
-            depth_of[s.result] = 0
             continue
-        if isinstance(s, Note) or _depth(s, depth_of, len(nest.sizes)) <= nest.vector:
-            continue  # it is done before the loop
         work += weight(s)
         if isinstance(s, Reduce):
             widest = max(widest, (s.run or s.dtype).itemsize)

@@ -63,18 +63,6 @@ def test_there_are_more_lanes_where_their_sums_lie_in_memory() -> None:
     assert [inside[-2].lanes for inside in around(function, "sub")] == [16, 32]
 
 
-def test_what_is_done_before_a_loop_narrows_no_vectors() -> None:
-    """The width of a row is a float64, by which its sum is divided once."""
-    x = sg.placeholder("x", shape=("n", "m"), dtype="float32")
-    share = np.sum(x, axis=1, keepdims=True, dtype="float64") / x.shape[1]
-    lanes = []
-    for wide in (share.astype("float32"), np.sum(x, axis=1, keepdims=True)):
-        function = sg.compile(np.exp(x) * wide)
-        function(x=np.ones((40, 300), np.float32))
-        lanes.append([inside[-1].lanes for inside in around(function, "exp")])
-    assert lanes[0] == lanes[1]
-
-
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", ["pulls", "every_other", "distances"])
 def test_values_for_every_length(name: str, dtype: str) -> None:
