@@ -144,12 +144,14 @@ def _inside_loops(order: Sequence[Expr]) -> Iterator[Expr]:
 def silenced(outputs: Sequence[Expr]) -> list[Expr]:
     """The outputs without what shows values."""
     made: dict[Expr, Expr] = {}
-    for node in toposort(outputs):
-        args = tuple([made[a] for a in node.args])
-        if node.op in rows.OBSERVED:
-            made[node] = args[0]
-        else:
-            made[node] = node if args == node.args else intern(node.op, args, node.parts, node.type)
+    with origin.derived_from() as derived:
+        for node in toposort(outputs):
+            derived.follow(node.marks)
+            args = tuple([made[a] for a in node.args])
+            if node.op in rows.OBSERVED:
+                made[node] = args[0]
+            else:
+                made[node] = node if args == node.args else intern(node.op, args, node.parts, node.type)
     return [made[o] for o in outputs]
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from campaigns import run_many
 
 import symgraph as sg
 from symgraph.traced import index_update
@@ -192,22 +192,5 @@ def test_a_loop_of_a_random_body(seed: int) -> None:
     check(seed)
 
 
-def main() -> int:
-    """Run many programs, and count those that fail."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
-    failed = 0
-    for seed in range(options.first, options.first + options.count):
-        try:
-            check(seed)
-        except Exception as error:
-            failed += 1
-            print(f"{error!r}\n{make(seed).text}{'-' * 80}", flush=True)
-    print(f"{failed} of {options.count} programs failed")
-    return min(failed, 1)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_many(check, text=lambda seed: make(seed).text))

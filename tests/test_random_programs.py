@@ -8,7 +8,6 @@ or more tests by the environment variable SYMGRAPH_PROGRAMS.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from campaigns import run_many
 
 import symgraph as sg
 from compiler import Function, interpret
@@ -724,22 +724,5 @@ def test_a_wrong_rewrite_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(script.replace("print(", "str("), {})  # the script that a failure prints can be run
 
 
-def main() -> int:
-    """Run many programs, and count those that fail."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
-    failed = 0
-    for seed in range(options.first, options.first + options.count):
-        try:
-            run_seed(seed)
-        except DifferenceError as error:
-            failed += 1
-            print(f"{error}\n{'-' * 80}", flush=True)
-    print(f"{failed} of {options.count} programs failed")
-    return min(failed, 1)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_many(run_seed))

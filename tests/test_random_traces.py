@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from typing import Any
 
 import numpy as np
+from campaigns import run_many
 
 import symgraph as sg
 
@@ -82,22 +82,5 @@ def test_writes_are_those_of_numpy() -> None:
     assert sum(check(seed) for seed in range(PROGRAMS)) > PROGRAMS * 0.9
 
 
-def main() -> int:
-    """Run many functions, and count those that fail."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
-    failed = 0
-    for seed in range(options.first, options.first + options.count):
-        try:
-            check(seed)
-        except Exception as error:
-            failed += 1
-            print(f"{error}\n{make(seed)}\n{'-' * 80}", flush=True)
-    print(f"{failed} of {options.count} functions failed")
-    return min(failed, 1)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_many(check, text=make))

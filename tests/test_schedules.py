@@ -7,7 +7,6 @@ schedules by the environment variable SYMGRAPH_SCHEDULES.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from campaigns import run_many
 from formulas import FORMULAS, Formula
 from test_random_programs import BASE, ROUGH, DifferenceError, Maker, Program, agree, attempt, symbols
 
@@ -326,23 +326,5 @@ def test_programs_under_forced_schedules(seed: int) -> None:
     run_program(seed)
 
 
-def main() -> int:
-    """Run many schedules, and count those that give something wrong."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
-    failed = 0
-    for seed in range(options.first, options.first + options.count):
-        for run in (run_formula, run_program):
-            try:
-                run(seed)
-            except Exception as error:
-                failed += 1
-                print(f"{run.__name__}({seed}): {type(error).__name__}: {error}\n{'-' * 80}", flush=True)
-    print(f"{failed} failed")
-    return min(failed, 1)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_many(run_formula, run_program))

@@ -115,9 +115,8 @@ def _elements(node: Expr, found: Mapping[Expr, Elements]) -> Elements:
     if node.op is ar.embed:
         nothing = as_expr(np.zeros((), node.type.dtype)[()])
         made = _filled(shape, lambda index: nothing)
-        made[ar.to_numpy_index(node.params["index"])] = (
-            args[0] if args[0].ndim else args[0][()]
-        )  # else the array itself
+        written = args[0] if args[0].ndim else args[0][()]  # an array without axes would be stored itself
+        made[ar.to_numpy_index(node.params["index"])] = written
         return made
     raise _NotSmallError
 
