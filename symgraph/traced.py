@@ -241,11 +241,10 @@ class Traced(Value):
     def __getitem__(self, key: Any) -> Any:
         part = super().__getitem__(key)
         entries = _frozen(key)
-        symbols = [e for e in entries if isinstance(e, Value)]
         # An index that is a single integer gives a view, as a Python integer does; one that is an array gives a copy.
-        if symbols and part._expr.type.ndim != 0 and all(_may_be_integer(e) for e in entries):
-            certain = part._expr.type.ndim is not None and all(e.type.ndim == 0 for e in symbols)
-            part._look_into(self, _at, {"key": entries}, certain)
+        at_symbol = any(isinstance(e, Value) for e in entries)
+        if at_symbol and part._expr.type.ndim != 0 and all(_may_be_integer(e) for e in entries):
+            part._look_into(self, _at, {"key": entries}, part._expr.type.ndim is not None)
         return part
 
     def _chain(self) -> list[Traced]:
