@@ -1,4 +1,4 @@
-"""Which copies there are: none of a transposed product, none of parts side by side."""
+"""Which copies there are: none of a transposed product."""
 
 from __future__ import annotations
 
@@ -49,17 +49,3 @@ def test_a_product_wanted_both_ways_is_computed_once() -> None:
     turned, product = function(x=x, w=w)
     assert steps_of(function) == ["Product", "Region"]
     np.testing.assert_array_equal(turned, product.T)
-
-
-@pytest.mark.parametrize(
-    "cuts", [((0, 2), (2, 6)), ((0, 2), (2, 4)), ((2, 4), (4, 6)), ((0, 2), (3, 6)), ((0, 3), (2, 6))]
-)
-def test_gradients_of_parts_side_by_side(cuts: tuple[tuple[int, int], ...]) -> None:
-    """All of the array, without its end, without its start, with a gap, and twice the same row."""
-    x = sg.placeholder("x", (6, 3), "float64")
-    given, wanted = np.random.default_rng(3).normal(size=(6, 3)), np.zeros((6, 3))
-    for k, (start, stop) in enumerate(cuts):
-        wanted[start:stop] += (k + 2) * np.cos(given[start:stop])
-    loss = sum(np.sum(np.sin(x[start:stop]) * (k + 2)) for k, (start, stop) in enumerate(cuts))
-    found = sg.compile(loss, wrt=[x], verify=True).grad(x=given)["x"]
-    np.testing.assert_allclose(found, wanted, rtol=1e-14)
