@@ -15,6 +15,9 @@ from compiler.emit_scalar import Body, memory_type, register_type, splat, suffix
 from compiler.program import LOW, Address, Buffer, Load, Ref
 from symgraph.dims import Size
 
+AHEAD, LINE = 8192, 64
+"""How many bytes ahead memory is asked for, and how many come at once."""
+
 
 class Vector:
     """The loop whose steps are taken several at once: its variable, how many, and which of them count."""
@@ -203,12 +206,23 @@ class Access:
         if s.mask is not None and mask is not None and self.values[s.mask] != "true":
             offset = self._inside(s.buffer, offset, lanes)
         whole, pointer = wide(kind, lanes), self._at(s.buffer, offset)
+        if s.fresh:
+            self._ask_ahead(pointer, lanes * size)
         if mask is None:
             return body.let(f"load {whole}, ptr {pointer}, align {size}")
         name = f"llvm.masked.load.{suffix(kind, lanes)}.p0"
         self.body.module.declare(f"{whole} @{name}(ptr, i32, <{lanes} x i1>, {whole})", pure=False)
         given = f"ptr {pointer}, i32 {size}, <{lanes} x i1> {mask}, {whole} zeroinitializer"
         return body.let(f"call {whole} @{name}({given})")
+
+    def _ask_ahead(self, pointer: str, count: int) -> None:
+        """Ask for memory that is read some steps later: processors look ahead no further than to the end of a page, and
+        do not look while a tile is computed with."""
+        body = self.body
+        body.module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)", pure=False)
+        for start in range(AHEAD, AHEAD + count, LINE):
+            place = body.let(f"getelementptr i8, ptr {pointer}, i64 {start}")
+            body.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
 
     def _inside(self, buffer: Buffer, offset: str, lanes: int) -> str:
         """An offset whose lanes touch the buffer, or 0: processors take thousands of cycles to find out that nothing is

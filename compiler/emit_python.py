@@ -403,7 +403,7 @@ def _statement(w: _Writer, s: Item) -> str:
             rows = f"low*{row}:high*{row}"
         return f"{s.buffer.name}[{rows or ':'}] = {_number(s.value, s.buffer.dtype)}"
     if isinstance(s, Start):
-        first = _number(identity(s.combine, s.dtype), s.dtype)
+        first = _number(identity(s.combine, s.dtype), s.dtype) if s.first is None else f"v{s.first}"
         if s.lanes > 1 and w.lane is None:
             w.lanes[s.accumulator] = s.lanes
             return f"acc{s.accumulator} = [{first}]*{s.lanes}"

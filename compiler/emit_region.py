@@ -560,7 +560,10 @@ class RegionWriter(Guarded):
 
     def _start(self, s: Start) -> None:
         body, kind = self.body, register_type(s.dtype)
-        first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
+        if s.first is None:
+            first = splat(literal(identity(s.combine, s.dtype), s.dtype), kind, s.lanes)
+        else:
+            first = self._in_lanes(s.first, s.lanes)
         body.do(f"store {wide(kind, s.lanes)} {first}, ptr %acc{s.accumulator}")
         if s.position:
             body.do(f"store i64 0, ptr %pos{s.accumulator}")

@@ -35,10 +35,11 @@ from compiler.program import (
     has_address,
     identity,
     loads_or_stores,
+    makes_value,
     writes,
 )
 from compiler.rows import row_of, users_of
-from compiler.vectors import blocks_of, is_computed, transposed, vector_of
+from compiler.vectors import blocks_of, is_computed, step_of, transposed, vector_of
 from symgraph import dims
 from symgraph.dims import Size
 
@@ -87,6 +88,7 @@ class _Lowering:
             if not rows_mode:
                 collapse(nest, tiled=len(self.nests) > 1)
             nest.vector = 0 if rows_mode else _vector_loop(nest)
+            nest.rows_last = not rows_mode and _adds_rows(nest)
             nest.lanes = lanes_of(nest)
         if rows_mode:
             self._stage()
@@ -94,7 +96,8 @@ class _Lowering:
             for nest in self.nests:
                 self._choose(nest)
         across = max((n.lanes for n in self.nests), default=1) if rows_mode else 1
-        width = self._width(across) if len(self.nests) > 1 else None
+        tiled = len(self.nests) > 1 or self.nests[0].rows_last
+        width = self._width(across) if tiled else None
         for buffer, row in self.private.items():
             assert width is not None
             buffer.role, buffer.elements = "tile", width * row
@@ -104,6 +107,7 @@ class _Lowering:
         for nest in self.nests:
             cost = cost + dims.product(nest.sizes[1:]) * nest.factor * _cost(nest)
         moved = self._streamed()
+        self._find_fresh()
         for nest in self.nests:
             self._nest(nest)
         kept: Size = 0
@@ -178,7 +182,7 @@ class _Lowering:
             return
         blocks = blocks_of(nest, vector, self.nests)
         assert blocks is not None
-        nest.vector = vector
+        nest.vector, nest.rows_last = vector, False
         nest.lanes = lanes_of(nest)
 
         def moved(s: Item) -> Item:
@@ -234,6 +238,16 @@ class _Lowering:
             total = total + step * b.dtype.itemsize
         return total
 
+    def _find_fresh(self) -> None:
+        """Tell which loads of vectors along rows are the first to touch what they read."""
+        read: set[Buffer] = set()
+        for nest in self.nests:
+            touched = nest.loaded | nest.written
+            if nest.lanes > 1 and nest.vector > 0 and not nest.rows_last and touched - read:
+                body = nest.body
+                nest.rewrite([s._replace(fresh=s.buffer not in read) if _streams(s, nest) else s for s in body])
+            read |= touched
+
     # one nest
 
     def _nest(self, nest: Nest) -> None:
@@ -242,6 +256,7 @@ class _Lowering:
         reduces: dict[int, tuple[int, Reduce]] = {}
         targets: dict[Buffer, Buffer] = {}
         sums: dict[int, _Sums] = {}
+        held: dict[int, int] = {}  # accumulators of what is added to by one row after the other
         for k, s in enumerate(nest.body):
             if not writes(s):
                 continue
@@ -254,6 +269,9 @@ class _Lowering:
                 if not _has(s.address, 0):
                     lanes = 1 if _has(s.address, nest.vector) else nest.lanes
                     targets[s.buffer] = self._partial(s.buffer, s.buffer.dtype, s.combine, lanes)
+                    if nest.rows_last:
+                        held[k] = self.accumulators
+                        self.accumulators += 1
                 elif nest.lanes > 1 and not _has(s.address, nest.vector):
                     sums[k] = self._sums(s, nest, names, _fresh(nest) + k)
         for buffer, value in nest.fills:
@@ -269,15 +287,29 @@ class _Lowering:
             else:
                 self.inside.append(Fill(buffer, value, step))
 
+        order = [*range(len(nest.sizes))]
+        if nest.rows_last:
+            order = [*order[1:], 0]
+        fresh = _fresh(nest)
+
         def starts(depth: int) -> list[Item]:
-            return [
-                Start(a, s.dtype, s.combine, s.position is not None, nest.lanes, s.run)
-                for a, s in reduces.values()
-                if s.depth == depth
-            ]
+            found: list[Item] = []
+            if depth == len(order) - 1:
+                for k, a in held.items():
+                    at = stores[k]
+                    found.append(Load(fresh + k, at.buffer.dtype, at.buffer, at.address))
+                    found.append(Start(a, at.buffer.dtype, at.combine, False, nest.lanes, None, fresh + k))
+            for a, s in reduces.values():
+                if s.depth == depth:
+                    found.append(Start(a, s.dtype, s.combine, s.position is not None, nest.lanes, s.run))
+            return found
 
         def ends(depth: int) -> list[Item]:
             found: list[Item] = []
+            if depth == len(order) - 1:
+                for k, a in held.items():
+                    at = stores[k]
+                    found.append(Finish(a, at.buffer.dtype, at.buffer, at.address, at.combine, False))
             for a, s in reduces.values():
                 if s.depth == depth:
                     buffer = targets.get(s.buffer, s.buffer)
@@ -294,6 +326,8 @@ class _Lowering:
                 found = places[key] = self._address(address, buffer, nest, names)
             return found
 
+        stores: dict[int, Store] = {}
+        inside = [order.index(v) + 1 for v in range(len(order))]
         levels: list[list[Item]] = [[] for _ in range(len(nest.sizes) + 1)]
         noted: list[Note | None] = [None] * len(levels)
         depth_of: dict[int, int] = {}
@@ -302,7 +336,7 @@ class _Lowering:
             if isinstance(s, Note):
                 note = s
                 continue
-            depth = _depth(s, depth_of, len(nest.sizes))
+            depth = _depth(s, depth_of, inside)
             if noted[depth] is not note and note is not None:
                 noted[depth] = note
                 levels[depth].append(note)
@@ -312,27 +346,33 @@ class _Lowering:
                 position = None if s.position is None else _renamed(s.position, names)
                 levels[depth].append(Accumulate(reduces[k][0], s.dtype, s.value, s.combine, position, s.run))
             elif isinstance(s, Load):
-                levels[depth].append(Load(s.result, s.dtype, s.buffer, place(s.address, s.buffer), s.mask))
+                levels[depth].append(s._replace(address=place(s.address, s.buffer)))
             elif isinstance(s, Store) and k in sums:
                 levels[depth].append(s._replace(buffer=sums[k].buffer, address=sums[k].address))
                 continue
             elif isinstance(s, Store):
                 buffer = targets.get(s.buffer, s.buffer)
-                levels[depth].append(Store(buffer, place(s.address, buffer), s.value, s.combine))
+                store = Store(buffer, place(s.address, buffer), s.value, s.combine)
+                if k in held:
+                    stores[k] = store
+                    levels[depth].append(Accumulate(held[k], s.buffer.dtype, s.value, s.combine, None))
+                else:
+                    levels[depth].append(store)
             elif isinstance(s, Position):
                 levels[depth].append(s._replace(address=_renamed(s.address, names)))
             else:
                 levels[depth].append(s)
         body = levels[-1]
-        for k in reversed(range(len(nest.sizes))):
+        for depth, k in reversed([*enumerate(order)]):
             size = nest.rows if k == 0 else nest.sizes[k]
             assert size is not None
             lanes = nest.lanes if k == nest.vector else 1
             factor = nest.factor if k == 0 else 1
-            loop = Loop(names[k], size, [*starts(k + 1), *body, *ends(k + 1)], k == 0, factor, lanes)
-            body = [*levels[k], loop]
+            loop = Loop(names[k], size, [*starts(depth + 1), *body, *ends(depth + 1)], k == 0, factor, lanes)
+            body = [*levels[depth], loop]
             if k == nest.vector:
-                body = [*levels[k], *(s.start for s in sums.values()), loop, *(i for s in sums.values() for i in s.end)]
+                start, end = (s.start for s in sums.values()), (i for s in sums.values() for i in s.end)
+                body = [*levels[depth], *start, loop, *end]
         self.before += starts(0)
         self.inside += body
         self.after += ends(0)
@@ -461,6 +501,13 @@ def _needs_order(nest: Nest) -> bool:
     )
 
 
+def _streams(s: Item, nest: Nest) -> TypeGuard[Load]:
+    """Whether a statement reads rows of memory, one after the other."""
+    if not isinstance(s, Load) or s.mask is not None or s.buffer.role in ("tile", "scalar"):
+        return False
+    return _has(s.address, 0) and step_of(s.address, nest.vector) == 1
+
+
 def _row_step(nest: Nest, buffer: Buffer) -> Size | None:
     """How many elements of an accumulated buffer make a row, if every step of the first loop has a row of its own."""
     step: Size | None = None
@@ -474,16 +521,16 @@ def _row_step(nest: Nest, buffer: Buffer) -> Size | None:
     return step
 
 
-def _depth(s: Item, depth_of: dict[int, int], full: int) -> int:
-    """How many loops a statement needs around it."""
+def _depth(s: Item, depth_of: dict[int, int], inside: Sequence[int]) -> int:
+    """How many loops a statement needs around it; `inside` of how many loops the steps of each are known."""
     if isinstance(s, Primitive):
         depth = max([depth_of[a] for a in s.args], default=0)
     elif writes(s) or isinstance(s, Check):
-        return full
+        return len(inside)
     elif has_address(s):
         depth = 0
         for v, _ in s.address.terms:
-            depth = max(depth, depth_of[v.number] if isinstance(v, Ref) else v + 1)
+            depth = max(depth, depth_of[v.number] if isinstance(v, Ref) else inside[v])
         if isinstance(s, Load) and s.mask is not None:
             depth = max(depth, depth_of[s.mask])
     else:
@@ -494,6 +541,30 @@ def _depth(s: Item, depth_of: dict[int, int], full: int) -> int:
 
 def _renamed(address: Address, names: dict[int, int]) -> Address:
     return Address(address.constant, tuple((v if isinstance(v, Ref) else names[v], k) for v, k in address.terms))
+
+
+def _adds_rows(nest: Nest) -> bool:
+    """Whether a nest does nothing but add row to row, element by element: the rows of a tile are best added up while a
+    vector's sums stay in registers. What is the same for all of a row must be cheap, for each vector has it computed.
+    """
+    last = len(nest.sizes) - 1
+    if nest.factor != 1 or last == 0 or nest.vector != last or nest.loaded & nest.written:
+        return False
+    if len(nest.written) < sum(map(writes, nest.body)):
+        return False  # two sums of one buffer
+    depths: dict[int, int] = {}
+    inside = range(1, last + 2)
+
+    def fits(s: Item) -> bool:
+        if isinstance(s, Store):
+            adds = s.combine != "set" and not is_computed(s.address)
+            return adds and not _has(s.address, 0) and step_of(s.address, last) == 1
+        if makes_value(s):
+            by_row = _depth(s, depths, inside) == 1
+            return not (by_row and weight(s) > 1) and not (isinstance(s, Load) and s.mask is not None)
+        return isinstance(s, Note)
+
+    return all(map(fits, nest.body))
 
 
 def lanes_of(nest: Nest) -> int:
@@ -520,7 +591,9 @@ def lanes_of(nest: Nest) -> int:
     more = 4 if work <= 12 else 2 if work <= 80 else 1
     if nest.vector > 0 and any(_keeps_lanes(s, nest.vector) for s in nest.body):  # what lies in memory is waited for
         more = min(2 * more, 4)
-    elif len(nest.sizes) > 1:  # rows may be short, and what is left over of one costs as much as a whole step
+    elif (
+        len(nest.sizes) > 1 and not nest.rows_last
+    ):  # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
     lanes = 64 // widest * more
     lanes = min(lanes, 64)

@@ -58,13 +58,17 @@ class Ref(NamedTuple):
 
 
 class Load(NamedTuple):
-    """result = buffer[address]; with a mask: 0 where that statement is false, and nothing is read there"""
+    """result = buffer[address]; with a mask: 0 where that statement is false, and nothing is read there
+
+    Where memory is `fresh`, row after row is read here for the first time.
+    """
 
     result: int
     dtype: np.dtype[Any]
     buffer: Buffer
     address: Address
     mask: int | None = None
+    fresh: bool = False
 
 
 class Const(NamedTuple):
@@ -142,7 +146,8 @@ class Fill(NamedTuple):
 
 
 class Start(NamedTuple):
-    """An accumulator is set to the identity of its combining operation: one in each of `lanes` lanes."""
+    """An accumulator is set to the identity of its combining operation, or to the `first` value: one in each of `lanes`
+    lanes."""
 
     accumulator: int
     dtype: np.dtype[Any]
@@ -150,6 +155,7 @@ class Start(NamedTuple):
     position: bool
     lanes: int
     run: np.dtype[Any] | None = None
+    first: int | None = None
 
 
 class Accumulate(NamedTuple):
@@ -203,7 +209,8 @@ class Nest:
     """What the scheduler makes: loops over `sizes`, outermost first, around a body; `fills` are set before they start.
 
     `factor`: how many steps of the first loop make one of its `rows`. `group`: the nests it runs with. `vector`: the
-    loop whose steps are taken `lanes` at a time. `changes`: what it changes of what others have written before.
+    loop whose steps are taken `lanes` at a time. `rows_last`: the first loop runs inside of the others. `changes`: what
+    it changes of what others have written before.
     """
 
     sizes: list[Size]
@@ -213,6 +220,7 @@ class Nest:
     rows: Size | None = None
     vector: int = 0
     lanes: int = 1
+    rows_last: bool = False
     group: Any = None
     changes: Buffer | None = None
 

@@ -7,7 +7,7 @@ import pytest
 
 import symgraph as sg
 from compiler import interpret, lower
-from compiler.program import Loop, Region, Tiles, walk
+from compiler.program import Address, Buffer, Load, Loop, Nest, Region, Store, Tiles, walk
 
 ROWS = (0, 1, 2, 3, 7, 8, 9, 31)
 x = sg.placeholder("x", shape=("n", "m"), dtype="float64")
@@ -112,3 +112,60 @@ def test_parts_side_by_side_are_written_where_they_belong():
         assert np.array_equal(np.signbit(slope), np.signbit(wanted))
         joined = "concatenate" in f.explain("schedule")
         assert joined == (cuts == (0, 2, 3, 6))
+
+
+ADDED = {
+    "sum": np.sum(x, axis=0),
+    "largest": np.max(x, axis=0),
+    "two at once": np.sum(x, axis=0) * np.sum(x * x, axis=0),
+    "weighted": np.sum(x * y[:, None], axis=0),
+    "of what each column has": np.sum(np.maximum(x, -w), axis=0),
+    "product": np.prod(np.tanh(x), axis=0),
+}
+
+
+@pytest.mark.parametrize("room", [1, 1000, 1 << 16])
+@pytest.mark.parametrize("name", ADDED)
+def test_rows_are_added_up_while_a_vector_stays_in_registers(name, room, monkeypatch):
+    monkeypatch.setattr(lower, "TILE_BYTES", room)
+    function = sg.compile(ADDED[name], verify=True)
+    for rows, columns in itertools.product((1, 2, 7, 40), (33, 63, 64, 65, 200)):
+        inputs = {k: v for k, v in data(rows, columns).items() if k in {n.name for n in function.inputs}}
+        (wanted,) = interpret([ADDED[name]], inputs)
+        np.testing.assert_allclose(function(**inputs), wanted, rtol=1e-12, atol=1e-13, err_msg=f"{rows}, {columns}")
+    (*_, (_, variant)) = function.variants()  # of many rows
+    nested = [s for s in walk(variant.program.steps[0].items) if isinstance(s, Loop)]
+    assert [loop.lanes > 1 for loop in nested[:2]] == [True, False]
+    assert nested[1].tiled
+    assert nested[1] in nested[0].body
+
+
+def test_what_a_row_has_in_common_is_computed_once():
+    function = sg.compile(np.sum(x * np.exp(y[:, None]), axis=0))
+    function(**{k: v for k, v in data(3, 100).items() if k != "w"})
+    (region, *_) = steps(function)
+    first = next(s for s in walk(region.items) if isinstance(s, Loop))
+    assert first.tiled
+    assert any(isinstance(s, Loop) and s.lanes > 1 for s in first.body)
+
+
+def test_sums_that_meet_in_one_buffer_are_added_in_turn():
+    kind = np.dtype(np.float64)
+    read, sums = Buffer("a", kind, 100, "input"), Buffer("b", kind, 10, "temporary")
+    one = [Load(1, kind, read, Address(0, ((0, 10), (1, 1)))), Store(sums, Address(0, ((1, 1),)), 1, "add")]
+    more = [*one, Store(sums, Address(2, ((1, 1),)), 1, "add")]
+    assert lower._adds_rows(Nest([10, 8], one, vector=1))
+    assert not lower._adds_rows(Nest([10, 8], more, vector=1))
+    assert not lower._adds_rows(Nest([10, 8], [Load(2, kind, sums, Address(0, ())), *one], vector=1))
+
+
+def test_memory_is_asked_for_ahead_where_rows_are_read_first():
+    function = sg.compile(FORMULAS["logistic regression"][0])
+    function.value_and_grad(**data(50, 100))
+    ((_, variant),) = function.variants()
+    loads = [s for s in walk(variant.program.steps[0].items) if isinstance(s, Load) and s.buffer.name == "x0"]
+    assert [s.fresh for s in loads] == [True, False]
+    assert "@llvm.prefetch" in variant.kernel.llvm_ir
+    flat = sg.compile(x * 2 + 1)
+    flat(**inputs_of(flat, 50))
+    assert "@llvm.prefetch" not in flat.variants()[0][1].kernel.llvm_ir
