@@ -15,8 +15,8 @@ from compiler.emit_scalar import Body, memory_type, register_type, splat, suffix
 from compiler.program import LOW, Address, Buffer, Load, Ref
 from symgraph.dims import Size
 
-AHEAD, LINE = 8192, 64
-"""How many bytes ahead memory is asked for, and how many come at once."""
+LINE = 64
+"""How many bytes of memory come at once."""
 
 
 class Vector:
@@ -206,8 +206,8 @@ class Access:
         if s.mask is not None and mask is not None and self.values[s.mask] != "true":
             offset = self._inside(s.buffer, offset, lanes)
         whole, pointer = wide(kind, lanes), self._at(s.buffer, offset)
-        if s.fresh:
-            self._ask_ahead(pointer, lanes * size)
+        if s.ahead:
+            self._ask(pointer, s.ahead, lanes * size, 0)
         if mask is None:
             return body.let(f"load {whole}, ptr {pointer}, align {size}")
         name = f"llvm.masked.load.{suffix(kind, lanes)}.p0"
@@ -215,14 +215,13 @@ class Access:
         given = f"ptr {pointer}, i32 {size}, <{lanes} x i1> {mask}, {whole} zeroinitializer"
         return body.let(f"call {whole} @{name}({given})")
 
-    def _ask_ahead(self, pointer: str, count: int) -> None:
-        """Ask for memory that is read some steps later: processors look ahead no further than to the end of a page, and
-        do not look while a tile is computed with."""
+    def _ask(self, pointer: str, ahead: int, count: int, written: int) -> None:
+        """Ask for memory that is read, or written, some steps later."""
         body = self.body
         body.module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)", pure=False)
-        for start in range(AHEAD, AHEAD + count, LINE):
+        for start in range(ahead, ahead + count, LINE):
             place = body.let(f"getelementptr i8, ptr {pointer}, i64 {start}")
-            body.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
+            body.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 {written}, i32 3, i32 1)")
 
     def _inside(self, buffer: Buffer, offset: str, lanes: int) -> str:
         """An offset whose lanes touch the buffer, or 0: processors take thousands of cycles to find out that nothing is
@@ -252,7 +251,9 @@ class Access:
             value = body.let(f"icmp ne i8 {value}, 0")
         self._set(s.result, value, 1)
 
-    def _store(self, buffer: Buffer, address: Address, value: str, lanes: int, mask: str | None) -> None:
+    def _store(
+        self, buffer: Buffer, address: Address, value: str, lanes: int, mask: str | None, ahead: int = 0
+    ) -> None:
         """Write an element, or one from each lane."""
         body, kind = self.body, memory_type(buffer.dtype)
         if buffer.dtype.kind == "b":
@@ -264,6 +265,8 @@ class Access:
         whole = wide(kind, lanes)
         if step == 1 and not irregular:
             pointer = self._at(buffer, offset)
+            if ahead:
+                self._ask(pointer, ahead, lanes * buffer.dtype.itemsize, 1)
             if mask is None or (buffer.role == "tile" and self.across):  # there is room beyond the last row
                 body.do(f"store {whole} {value}, ptr {pointer}, align {buffer.dtype.itemsize}")
                 return

@@ -556,7 +556,7 @@ class RegionWriter(Guarded):
             self._store(s.buffer, s.address, self.values[s.value], 1, None)
         else:
             lanes = self.vector.lanes
-            self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask)
+            self._store(s.buffer, s.address, self._in_lanes(s.value, lanes), lanes, self.vector.mask, s.ahead)
 
     def _start(self, s: Start) -> None:
         body, kind = self.body, register_type(s.dtype)

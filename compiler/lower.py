@@ -55,6 +55,12 @@ SHORT = 32
 FEW = 8
 """Innermost loops below this leave most of a vector empty."""
 
+BUSY = 5_000
+"""Picoseconds that a step takes from which processors do not look far enough ahead for what it reads and writes."""
+
+AHEAD = 4096
+"""How many bytes ahead memory is asked for, where it is read or written from one end to the other."""
+
 OPERATION, ACCESS = 60, 150
 """About how long an addition and an access to memory take, per element, in picoseconds."""
 
@@ -107,7 +113,7 @@ class _Lowering:
         for nest in self.nests:
             cost = cost + dims.product(nest.sizes[1:]) * nest.factor * _cost(nest)
         moved = self._streamed()
-        self._find_fresh()
+        self._ask_ahead()
         for nest in self.nests:
             self._nest(nest)
         kept: Size = 0
@@ -238,15 +244,18 @@ class _Lowering:
             total = total + step * b.dtype.itemsize
         return total
 
-    def _find_fresh(self) -> None:
-        """Tell which loads of vectors along rows are the first to touch what they read."""
-        read: set[Buffer] = set()
+    def _ask_ahead(self) -> None:
+        """Let loops that are the first to touch memory ask for it ahead, where processors do not: they look no further
+        than to the end of a page, and not at all while much is computed."""
+        touched: set[Buffer] = set()
         for nest in self.nests:
-            touched = nest.loaded | nest.written
-            if nest.lanes > 1 and nest.vector > 0 and not nest.rows_last and touched - read:
-                body = nest.body
-                nest.rewrite([s._replace(fresh=s.buffer not in read) if _streams(s, nest) else s for s in body])
-            read |= touched
+            if nest.lanes > 1 and (nest.vector > 0 or _cost(nest) > BUSY):
+                ahead = TILE_BYTES if nest.rows_last else AHEAD
+                body = [
+                    s._replace(ahead=ahead * (s.buffer not in touched)) if _streams(s, nest) else s for s in nest.body
+                ]
+                nest.rewrite(body)
+            touched |= nest.loaded | nest.written
 
     # one nest
 
@@ -352,7 +361,7 @@ class _Lowering:
                 continue
             elif isinstance(s, Store):
                 buffer = targets.get(s.buffer, s.buffer)
-                store = Store(buffer, place(s.address, buffer), s.value, s.combine)
+                store = s._replace(buffer=buffer, address=place(s.address, buffer))
                 if k in held:
                     stores[k] = store
                     levels[depth].append(Accumulate(held[k], s.buffer.dtype, s.value, s.combine, None))
@@ -501,11 +510,12 @@ def _needs_order(nest: Nest) -> bool:
     )
 
 
-def _streams(s: Item, nest: Nest) -> TypeGuard[Load]:
-    """Whether a statement reads rows of memory, one after the other."""
-    if not isinstance(s, Load) or s.mask is not None or s.buffer.role in ("tile", "scalar"):
+def _streams(s: Item, nest: Nest) -> TypeGuard[Load | Store]:
+    """Whether a statement reads or writes memory, vector after vector and row after row."""
+    if not loads_or_stores(s) or s.buffer.role in ("tile", "scalar", "partial"):
         return False
-    return _has(s.address, 0) and step_of(s.address, nest.vector) == 1
+    plain = s.mask is None if isinstance(s, Load) else s.combine == "set"
+    return plain and _has(s.address, 0) and step_of(s.address, nest.vector) == 1
 
 
 def _row_step(nest: Nest, buffer: Buffer) -> Size | None:

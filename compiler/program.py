@@ -60,7 +60,7 @@ class Ref(NamedTuple):
 class Load(NamedTuple):
     """result = buffer[address]; with a mask: 0 where that statement is false, and nothing is read there
 
-    Where memory is `fresh`, row after row is read here for the first time.
+    Memory so many bytes `ahead` is asked for, where that is not 0.
     """
 
     result: int
@@ -68,7 +68,7 @@ class Load(NamedTuple):
     buffer: Buffer
     address: Address
     mask: int | None = None
-    fresh: bool = False
+    ahead: int = 0
 
 
 class Const(NamedTuple):
@@ -105,12 +105,16 @@ class Primitive(NamedTuple):
 
 
 class Store(NamedTuple):
-    """buffer[address] = value, or combined with what is there"""
+    """buffer[address] = value, or combined with what is there
+
+    Memory so many bytes `ahead` is asked for, where that is not 0.
+    """
 
     buffer: Buffer
     address: Address
     value: int
     combine: str  # "set", "add", "mul", "maximum", "minimum", "and", "or"
+    ahead: int = 0
 
 
 class Reduce(NamedTuple):
