@@ -7,7 +7,7 @@ import pytest
 
 import symgraph as sg
 from compiler import interpret, lower
-from compiler.program import Address, Buffer, Load, Loop, Nest, Region, Store, Tiles, walk
+from compiler.program import Address, Buffer, Load, Loop, Nest, Region, Store, Tiles, loads_or_stores, walk
 
 ROWS = (0, 1, 2, 3, 7, 8, 9, 31)
 x = sg.placeholder("x", shape=("n", "m"), dtype="float64")
@@ -166,6 +166,10 @@ def test_memory_is_asked_for_ahead_where_rows_are_read_first():
     loads = [s for s in walk(variant.program.steps[0].items) if isinstance(s, Load) and s.buffer.name == "x0"]
     assert [s.ahead > 0 for s in loads] == [True, False]
     assert "@llvm.prefetch" in variant.kernel.llvm_ir
-    flat = sg.compile(x * 2 + 1)
+    busy = sg.compile(np.exp(np.sin(y) + np.tanh(y) / np.cosh(y)) / np.sqrt(1 + y * y) * np.log1p(y * y))
+    busy(**inputs_of(busy, 50))
+    accesses = list(filter(loads_or_stores, walk(busy.variants()[0][1].program.steps[0].items)))
+    assert {s.buffer.name: s.ahead > 0 for s in accesses} == {"x0": True, "mul_0": True}
+    flat = sg.compile(np.exp(x) * 2 + 1)
     flat(**inputs_of(flat, 50))
     assert "@llvm.prefetch" not in flat.variants()[0][1].kernel.llvm_ir
