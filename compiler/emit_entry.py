@@ -6,20 +6,29 @@
 in arrays (a bool is a byte); an output of one element is a slot of eight bytes. `sizes` are int64. `parallel` is a
 function ``void parallel(ptr body, ptr closure, i64 chunks)`` that calls ``void body(ptr closure, i64 chunk)`` for each
 chunk; null: they run one after the other.
-The result is 0, or the number of the first failed check, or -1 where memory ran out.
+The result is 0, or the number of the first failed check, or -1 where memory ran out, or `AGAIN`.
 """
 
 from __future__ import annotations
 
-from compiler.emit_scalar import memory_type, register_type
+from compiler.emit_scalar import FAR, MISSED, READY, memory_type, register_type
 from compiler.program import Program
 
 ENTRY = "symgraph_kernel"
 
+AGAIN = -2
+"""The kernel wanted a function of far arguments that was not there: its results are void, and it is to be run again."""
 
-def entry(program: Program, core: str, chunks: bool) -> str:
-    """The text of the exported function, which unpacks the arguments and calls the function named `core`; `chunks`:
-    whether that runs any through its argument `parallel`."""
+
+def entry(program: Program, core: str, chunks: bool, far: bool) -> str:
+    """The text of the exported function, which unpacks the arguments and calls the function named `core`.
+
+    Args:
+        program: the kernel's.
+        core: the function to call.
+        chunks: whether that runs any through its argument `parallel`.
+        far: whether it may want functions of far arguments.
+    """
     lines: list[str] = []
     operands: list[str] = []
     buffers = [*program.inputs, *(b for b, _ in program.constants), *dict.fromkeys(program.outputs)]
@@ -37,8 +46,17 @@ def entry(program: Program, core: str, chunks: bool) -> str:
     if chunks:
         lines.append("%alone = icmp eq ptr %parallel, null")
         lines.append("%run = select i1 %alone, ptr @in_turn, ptr %parallel")
+    if far:
+        # what is there now was there all the time; what another call missed may as well have been this one's
+        lines.append(f"%ready.at = getelementptr inbounds i64, ptr @{FAR}, i64 {READY}")
+        lines.append("%ready = load atomic i64, ptr %ready.at acquire, align 8")
     lines.append(f"%status = call i64 @{core}({', '.join([*operands, 'ptr %sizes', f'ptr {run}'])})")
-    lines.append("ret i64 %status")
+    if far:
+        lines.append(f"%missed.at = getelementptr inbounds i64, ptr @{FAR}, i64 {MISSED}")
+        lines.append("%missed = load atomic i64, ptr %missed.at monotonic, align 8")
+        lines.append("%void = icmp ugt i64 %missed, %ready")
+        lines.append(f"%result = select i1 %void, i64 {AGAIN}, i64 %status")
+    lines.append(f"ret i64 %{'result' if far else 'status'}")
     body = "\n".join(f"  {line}" for line in lines)
     head = f"\ndefine i64 @{ENTRY}(ptr %arguments, ptr %sizes, ptr %parallel) nounwind {{"
     return f"{IN_TURN if chunks else ''}{head}\n{body}\n}}\n"

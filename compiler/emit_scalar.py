@@ -327,7 +327,7 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
 
     Loops take it in; elsewhere it is called, so that formulas with thousands of calls stay small. The arithmetic, so
     every bit of the results, is the same, in each lane and for single numbers. Where a function has another rule for
-    far arguments, those few are computed one by one, by functions from outside (compiler/far.py).
+    far arguments, those few are computed anew, by functions from outside (compiler/far.py).
     """
     module, function = body.module, vector_math.FUNCTIONS[name]
     vector = wide(type_, lanes)
@@ -337,17 +337,14 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
     if not body.inline:
         return body.let(f"call {vector} @{_defined_whole(module, name, type_, lanes)}({operands})")
     near = body.let(f"call {vector} @{define_rule(module, name, type_, lanes, 1, body.inline)}({operands})")
-    far = _is_far(body, name, type_, lanes, args[0])
+    far = is_far(body, name, type_, lanes, args[0])
     some = far if lanes == 1 else body.any(far, lanes)
     tag = body.new()[1:]
     body.do(f"br label %{tag}.near")  # a block with a name of its own, for the phi below
     body.label(f"{tag}.near")
     body.do(f"br i1 {some}, label %{tag}.far, label %{tag}.done, !prof !0")
     body.label(f"{tag}.far")
-    again = _call_far(body, name, type_, args[0]) if lanes == 1 else ""
-    if lanes > 1:
-        each = _defined_each(module, name, type_, lanes)
-        again = body.let(f"call {vector} @{each}({operands}, {vector} {near})")
+    again = _call_far(body, name, type_, lanes, args[0], near)
     body.do(f"br label %{tag}.done")
     body.label(f"{tag}.done")
     return body.let(f"phi {vector} [{near}, %{tag}.near], [{again}, %{tag}.far]")
@@ -382,21 +379,59 @@ def elementary_of_parts(body: Body, name: str, type_: str, lanes: int, given: Se
     return [body.let(f"extractvalue {both} {made}, {k}") for k in range(parts)]
 
 
-FAR = "symgraph_far_"
-"""What the names of functions of far arguments begin with."""
+FAR = "symgraph_far"
+"""The table of the functions of far arguments (compiler/far.py): words of eight bytes."""
+
+MISSED, READY = 0, 1
+"""Where it says whether one was wanted that was not there, and whether all are there."""
+
+FAR_TYPES: dict[str, np.dtype[Any]] = {"double": np.dtype(np.float64), "float": np.dtype(np.float32)}
+
+FAR_PLACES = {
+    pair: 2 + k
+    for k, pair in enumerate(
+        (name, type_)
+        for name, function in vector_math.FUNCTIONS.items()
+        if function.far is not None
+        for type_ in FAR_TYPES
+    )
+}
+"""Where it has the address of each, by its name and the type of its argument; 0 until they are wanted."""
+
+FAR_LENGTH = 2 + len(FAR_PLACES)
 
 
-def _call_far(body: Body, name: str, type_: str, x: str) -> str:
-    """A number's function by the rule for far arguments."""
-    body.module.declare(f"double @{FAR}{name}(double)")
-    if type_ == "double":
-        return body.let(f"call double @{FAR}{name}(double {x})")
-    wider = body.let(f"fpext float {x} to double")
-    result = body.let(f"call double @{FAR}{name}(double {wider})")
-    return body.let(f"fptrunc double {result} to float")
+def _call_far(body: Body, name: str, type_: str, lanes: int, x: str, near: str) -> str:
+    """The values of a function by the rule for far arguments where they are, else `near`. Where the function is not
+    there yet, that is noted: the kernel will be run again."""
+    module, vector, symbol = body.module, wide(type_, lanes), f"{body.module.name}_far_{suffix(type_, lanes)}"
+    if symbol not in module.helpers:
+        module.helpers.add(symbol)
+        module.declarations[FAR] = f"@{FAR} = external global [{FAR_LENGTH} x i64]"
+        module.functions.append(f"""
+define internal {vector} @{symbol}({vector} %x, {vector} %near, i64 %place) #8 {{
+entry:
+  %given = alloca {vector}
+  %made = alloca {vector}
+  store {vector} %x, ptr %given
+  store {vector} %near, ptr %made
+  %at = getelementptr inbounds i64, ptr @{FAR}, i64 %place
+  %function = load atomic ptr, ptr %at monotonic, align 8
+  %missing = icmp eq ptr %function, null
+  br i1 %missing, label %miss, label %call
+miss:
+  store atomic i64 1, ptr @{FAR} monotonic, align 8
+  ret {vector} %near
+call:
+  call void %function(ptr %given, ptr %made, i64 {lanes})
+  %result = load {vector}, ptr %made
+  ret {vector} %result
+}}""")
+    place = FAR_PLACES[name, type_]
+    return body.let(f"call {vector} @{symbol}({vector} {x}, {vector} {near}, i64 {place})")
 
 
-def _is_far(body: Body, name: str, type_: str, lanes: int, x: str) -> str:
+def is_far(body: Body, name: str, type_: str, lanes: int, x: str) -> str:
     """Whether an argument is beyond the limit of a function; nan is not."""
     bits = 64 if type_ == "double" else 32
     limits = vector_math.FUNCTIONS[name].limit
@@ -453,39 +488,14 @@ def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:
         vector = wide(type_, lanes)
         body.do(f"ret {vector} {elementary(body, name, type_, lanes, ['%x0'])}")
         return _define(module, symbol, vector, 1, "#7", body.lines)
-    body.do(f"br i1 {_is_far(body, name, type_, 1, '%x0')}, label %far, label %near")
+    body.do(f"br i1 {is_far(body, name, type_, 1, '%x0')}, label %far, label %near")
     body.label("far")
-    body.do(f"ret {type_} {_call_far(body, name, type_, '%x0')}")
+    body.do(f"ret {type_} {_call_far(body, name, type_, 1, '%x0', '%x0')}")
     body.label("near")
     dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
     (near,) = write_rule(body, vector_math.record(name, dtype, 1), dtype, ["%x0"])
     body.do(f"ret {type_} {near}")
-    return _define(module, symbol, type_, 1, "#4", body.lines)
-
-
-def _defined_each(module: Module, name: str, type_: str, lanes: int) -> str:
-    """The function of a vector and its near values: these, but for the lanes whose arguments are far."""
-    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}_each"
-    if symbol in module.helpers:
-        return symbol
-    module.helpers.add(symbol)
-    body, vector = Body(module), wide(type_, lanes)
-    for k, given in enumerate(("%given", "%made")):
-        body.do(f"{given} = alloca {vector}")
-        body.do(f"store {vector} %x{k}, ptr {given}")
-
-    def one() -> None:
-        x = body.let(f"load {type_}, ptr {body.let(f'getelementptr inbounds {type_}, ptr %given, i64 %k')}")
-        body.do(f"br i1 {_is_far(body, name, type_, 1, x)}, label %far, label %near")
-        body.label("far")
-        at = body.let(f"getelementptr inbounds {type_}, ptr %made, i64 %k")
-        body.do(f"store {type_} {_call_far(body, name, type_, x)}, ptr {at}")
-        body.do("br label %near")
-        body.label("near")
-
-    body.counted("k", "0", str(lanes), "1", one)
-    body.do(f"ret {vector} {body.let(f'load {vector}, ptr %made')}")
-    return _define(module, symbol, vector, 2, "#8", body.lines)
+    return _define(module, symbol, type_, 1, "#1", body.lines)
 
 
 def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any], lanes: int = 1) -> str:

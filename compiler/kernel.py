@@ -11,7 +11,8 @@ from functools import cache
 from compiler import far, machine
 from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import TICK, emit, needed_sizes
-from compiler.program import Buffer, Product, Program
+from compiler.emit_scalar import FAR
+from compiler.program import Buffer, Product, Program, Repeat
 from compiler.runtime import services
 from symgraph.dims import Size
 
@@ -70,12 +71,17 @@ def build(program: Program, singles: Sequence[Buffer], tick: int | None = None) 
     with machine.lock:
         quick = program.statements > QUICK_FROM
         core = emit(program, "core", sizes, bool(library), machine.vector_bytes() if quick else 0, tick is not None)
-        text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core)
+        wants_far = f"@{FAR}" in core
+        text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core, far=wants_far)
         used = [name for name in ("pool_malloc", "pool_free", "poll") if f"@{name}(" in text]
         symbols = {**library, **{name: services.load().addresses[name] for name in used}}
         if tick is not None:
             symbols[TICK] = tick
-        code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
+        if wants_far:
+            symbols[FAR] = far.table.address
+            if any(isinstance(s, Repeat) and isinstance(s.trips, Buffer | None) for s in program.all_steps()):
+                far.table.fill()  # without them, such a loop might never end
+        code = machine.load(text, symbols, quick=quick)
         compilations += 1
     return Kernel(sizes, text, quick, code)
 

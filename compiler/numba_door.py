@@ -18,8 +18,9 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
-from compiler import runtime
+from compiler import far, runtime
 from compiler.arguments import convert
+from compiler.emit_scalar import FAR
 from compiler.layout import memory_base, shape_of
 from compiler.specialise import axis_name
 from compiler.variant import Variant, returned_as_numbers
@@ -46,6 +47,8 @@ def njit(function: Function, examples: Sequence[Any], what: str) -> Any:
     values = [convert(node, value) for node, value in zip(function.inputs, examples, strict=True)]
     variant = function.variant_for(what, values)
     _kept.append(variant)
+    if FAR in variant.kernel.llvm_ir:
+        far.table.fill()  # what Numba compiled makes no call again
     text, scope = _write(variant, function.inputs, what == "value" and len(function.outputs) == 1)
     exec(text, scope)  # the names in it are ours alone
     return numba.njit(nogil=True)(scope["formula"])

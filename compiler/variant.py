@@ -8,8 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from compiler import kernel, runtime
+from compiler import far, kernel, runtime
 from compiler.arguments import SUPPORTED
+from compiler.emit_entry import AGAIN
 from compiler.graph import Graph
 from compiler.layout import lay_out, memory_base, shape_of
 from compiler.passes import Step, optimise
@@ -128,6 +129,10 @@ def _handed_out(outputs: Sequence[Expr]) -> list[tuple[Expr, int, tuple[Size, ..
 
 
 def _raise_status(errors: Sequence[tuple[type[Exception], str]], sizes: Mapping[str, int], status: int) -> None:
+    """Raise what a kernel failed with; return if it may be run again."""
+    if status == AGAIN:
+        far.table.fill()
+        return
     if status < 0:
         raise MemoryError("no memory for the intermediate values of a compiled function")
     if status == INTERRUPTED:

@@ -88,9 +88,8 @@ def run(plan: Plan, given: list[Array]) -> Any:
         outputs[bound.arrays + k] = slots[k : k + 1].view(np.uint8)[: dtype.itemsize].view(dtype)
     pointers = np.array([a.ctypes.data for a in (*given, *bound.constants, *outputs)], np.int64)
     kernel = _KERNEL(bound.address)
-    status = kernel(pointers.ctypes.data, bound.sizes.ctypes.data, int(table[at.PARALLEL]))
-    if status:
-        return bound.fail(status)
+    while status := kernel(pointers.ctypes.data, bound.sizes.ctypes.data, int(table[at.PARALLEL])):
+        bound.fail(status)
     return packed(call, [_handed_out(r, outputs[r.source]) for r in bound.results])
 
 

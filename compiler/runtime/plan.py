@@ -48,7 +48,7 @@ class Bound:
         arrays: how many of its outputs are arrays.
         numbers: the dtypes of its outputs that are single elements.
         results: what is handed out.
-        fail: raises the error of a status.
+        fail: raises the error of a status, or returns if the kernel is to be run again.
         long: whether other threads of Python run meanwhile.
         heavy: whether it is worth waiting for the runtime's threads.
         kept: what must live as long as the machine code is used.
