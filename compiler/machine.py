@@ -130,6 +130,49 @@ def assembly(text: str, *, quick: bool = False) -> str:
     return code
 
 
+_FIRST = """
+define internal double @double(double %x) noinline {
+  %high = fcmp ogt double %x, 1.0
+  br i1 %high, label %same, label %other
+same:
+  ret double %x
+other:
+  %twice = call double @llvm.fma.f64(double %x, double 2.0, double 0.0)
+  ret double %twice
+}
+define void @first(ptr %p, i64 %n) {
+  %last = alloca double
+  br label %head
+head:
+  %k = phi i64 [0, %0], [%next, %body]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %body, label %done
+body:
+  %at = getelementptr inbounds double, ptr %p, i64 %k
+  %x = load double, ptr %at
+  %y = call double @double(double %x)
+  store double %y, ptr %at
+  store double %y, ptr %last
+  %next = add nsw i64 %k, 1
+  br label %head
+done:
+  ret void
+}
+declare double @llvm.fma.f64(double, double, double)
+"""
+"""A module with a bit of everything."""
+
+
+def bring_up() -> None:
+    """Let a thread compile and link something, for what LLVM does but once takes as long as a small kernel."""
+
+    def work() -> None:
+        with lock:
+            Code(_compiled(_FIRST, False, "emit_object"), [], {}, False)
+
+    threading.Thread(target=work, name="symgraph compiler").start()
+
+
 class _Linker:
     """An instance of LLVM's just-in-time linker, which lives as long as what it linked."""
 
