@@ -11,23 +11,24 @@ The result is 0, or the number of the first failed check, or -1 where memory ran
 
 from __future__ import annotations
 
-from compiler.emit_scalar import FAR, MISSED, READY, memory_type, register_type
+from compiler.emit_scalar import MISSED, memory_type, register_type
 from compiler.program import Program
 
 ENTRY = "symgraph_kernel"
 
 AGAIN = -2
-"""The kernel wanted a function of far arguments that was not there: its results are void, and it is to be run again."""
+"""There were far arguments, which the kernel does not compute: its results are void, and so are all that it gives from
+then on. The same program is to be run by a kernel that does."""
 
 
-def entry(program: Program, core: str, chunks: bool, far: bool) -> str:
+def entry(program: Program, core: str, chunks: bool, near: bool) -> str:
     """The text of the exported function, which unpacks the arguments and calls the function named `core`.
 
     Args:
         program: the kernel's.
         core: the function to call.
         chunks: whether that runs any through its argument `parallel`.
-        far: whether it may want functions of far arguments.
+        near: whether it is for near arguments alone, and notes others.
     """
     lines: list[str] = []
     operands: list[str] = []
@@ -46,17 +47,12 @@ def entry(program: Program, core: str, chunks: bool, far: bool) -> str:
     if chunks:
         lines.append("%alone = icmp eq ptr %parallel, null")
         lines.append("%run = select i1 %alone, ptr @in_turn, ptr %parallel")
-    if far:
-        # what is there now was there all the time; what another call missed may as well have been this one's
-        lines.append(f"%ready.at = getelementptr inbounds i64, ptr @{FAR}, i64 {READY}")
-        lines.append("%ready = load atomic i64, ptr %ready.at acquire, align 8")
     lines.append(f"%status = call i64 @{core}({', '.join([*operands, 'ptr %sizes', f'ptr {run}'])})")
-    if far:
-        lines.append(f"%missed.at = getelementptr inbounds i64, ptr @{FAR}, i64 {MISSED}")
-        lines.append("%missed = load atomic i64, ptr %missed.at monotonic, align 8")
-        lines.append("%void = icmp ugt i64 %missed, %ready")
-        lines.append(f"%result = select i1 %void, i64 {AGAIN}, i64 %status")
-    lines.append(f"ret i64 %{'result' if far else 'status'}")
+    if near:
+        lines.append(f"%missed = load atomic i8, ptr @{MISSED} monotonic, align 1")
+        lines.append("%near = icmp eq i8 %missed, 0")
+        lines.append(f"%result = select i1 %near, i64 %status, i64 {AGAIN}")
+    lines.append(f"ret i64 %{'result' if near else 'status'}")
     body = "\n".join(f"  {line}" for line in lines)
     head = f"\ndefine i64 @{ENTRY}(ptr %arguments, ptr %sizes, ptr %parallel) nounwind {{"
     return f"{IN_TURN if chunks else ''}{head}\n{body}\n}}\n"

@@ -308,7 +308,15 @@ class ProgramWriter:
         main.do(f"call void @{name}({', '.join([*given, 'ptr %sizes'])})")
 
 
-def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, register: int = 0, ticks: bool = False) -> str:
+def emit(
+    program: Program,
+    name: str,
+    sizes: Sequence[Size],
+    blas: bool,
+    register: int = 0,
+    ticks: bool = False,
+    far: bool = False,
+) -> str:
     """The module's text.
 
     Args:
@@ -318,8 +326,9 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, registe
         blas: whether there is a library for products.
         register: that of `RegionWriter`.
         ticks: tell when steps end, by calls of `TICK`.
+        far: that of `Module`.
     """
-    module = Module(name, sizes)
+    module = Module(name, sizes, far)
     ProgramWriter(program, name, module, blas, register=register, ticks=ticks).write()
     return module.text()
 

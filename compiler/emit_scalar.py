@@ -118,10 +118,11 @@ WIDTH = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
 
 class Module:
-    """The text of a module, and what it declares."""
+    """The text of a module, and what it declares. Where some elementary functions have another rule for far arguments,
+    it has them computed by functions from outside (`far`), or only notes that there are some, in `MISSED`."""
 
-    def __init__(self, name: str, sizes: Sequence[Size]) -> None:
-        self.name = name
+    def __init__(self, name: str, sizes: Sequence[Size], far: bool = False) -> None:
+        self.name, self.far = name, far
         self.slots = {size: k for k, size in enumerate(sizes)}
         self.places: dict[Buffer, int] = {}
         self.declarations: dict[str, str] = {}
@@ -151,6 +152,7 @@ class Module:
                 f"attributes #8 = {{ nounwind noinline optnone cold {WIDTH} }}",
                 f"attributes #9 = {{ nounwind alwaysinline {WIDTH} }}",
                 '!0 = !{!"branch_weights", i32 1, i32 100000}',
+                '!1 = !{!"branch_weights", i32 100000, i32 1}',
                 "",
             ]
         )
@@ -171,6 +173,10 @@ class Body:
         self.known_offsets: dict[object, tuple[str, Size, bool]] = {}
         """The same of addresses."""
         self.count = 0
+        self.active: str | None = None
+        """Of the vector that is written now: which lanes count; None: all."""
+        self._far: dict[int, str] = {}
+        self._notes_far = False
 
     def new(self) -> str:
         """A fresh register."""
@@ -186,7 +192,35 @@ class Body:
 
     def do(self, text: str) -> None:
         """An instruction without a value."""
+        if self._notes_far and text.startswith(("br ", "ret ")):
+            self._end_block(text)
         self.lines.append(f"  {text}")
+
+    def note_far(self, far: str, lanes: int) -> None:
+        """Note which arguments are far. It is said at the function's end, so that nothing waits for it before."""
+        if self.active is not None and lanes > 1:
+            far = self.let(f"and <{lanes} x i1> {far}, {self.active}")
+        known = self._far.get(lanes)
+        self._far[lanes] = far if known is None else self.let(f"or {wide('i1', lanes)} {known}, {far}")
+        if not self._notes_far:
+            self._notes_far = True
+            self.lines[:0] = ["  %far = alloca i8", "  store i8 0, ptr %far"]
+            self.module.declarations[MISSED] = f"@{MISSED} = internal global i8 0"
+
+    def _end_block(self, text: str) -> None:
+        """Before a block ends, keep what was noted in it; before the function ends, say so."""
+        for lanes, far in self._far.items():
+            some = far if lanes == 1 else self.any(far, lanes)
+            known, new = self.let("load i8, ptr %far"), self.let(f"zext i1 {some} to i8")
+            self.lines.append(f"  store i8 {self.let(f'or i8 {known}, {new}')}, ptr %far")
+        self._far.clear()
+        if text.startswith("ret "):
+            none, end = self.let(f"icmp eq i8 {self.let('load i8, ptr %far')}, 0"), self.new()[1:]
+            self.lines.append(f"  br i1 {none}, label %{end}, label %{end}.far, !prof !1")
+            self.label(f"{end}.far")
+            self.lines.append(f"  store atomic i8 1, ptr @{MISSED} monotonic, align 1")
+            self.lines.append(f"  br label %{end}")
+            self.label(end)
 
     def label(self, name: str) -> None:
         """Start a block."""
@@ -327,7 +361,8 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
 
     Loops take it in; elsewhere it is called, so that formulas with thousands of calls stay small. The arithmetic, so
     every bit of the results, is the same, in each lane and for single numbers. Where a function has another rule for
-    far arguments, those few are computed anew, by functions from outside (compiler/far.py).
+    far arguments, those few are computed anew, by functions from outside (compiler/far.py); or it is noted that there
+    are some.
     """
     module, function = body.module, vector_math.FUNCTIONS[name]
     vector = wide(type_, lanes)
@@ -338,6 +373,9 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
         return body.let(f"call {vector} @{_defined_whole(module, name, type_, lanes)}({operands})")
     near = body.let(f"call {vector} @{define_rule(module, name, type_, lanes, 1, body.inline)}({operands})")
     far = is_far(body, name, type_, lanes, args[0])
+    if not module.far:
+        body.note_far(far, lanes)
+        return near
     some = far if lanes == 1 else body.any(far, lanes)
     tag = body.new()[1:]
     body.do(f"br label %{tag}.near")  # a block with a name of its own, for the phi below
@@ -379,56 +417,31 @@ def elementary_of_parts(body: Body, name: str, type_: str, lanes: int, given: Se
     return [body.let(f"extractvalue {both} {made}, {k}") for k in range(parts)]
 
 
-FAR = "symgraph_far"
-"""The table of the functions of far arguments (compiler/far.py): words of eight bytes."""
+FAR = "symgraph_far_"
+"""What the names of functions of far arguments begin with."""
 
-MISSED, READY = 0, 1
-"""Where it says whether one was wanted that was not there, and whether all are there."""
-
-FAR_TYPES: dict[str, np.dtype[Any]] = {"double": np.dtype(np.float64), "float": np.dtype(np.float32)}
-
-FAR_PLACES = {
-    pair: 2 + k
-    for k, pair in enumerate(
-        (name, type_)
-        for name, function in vector_math.FUNCTIONS.items()
-        if function.far is not None
-        for type_ in FAR_TYPES
-    )
-}
-"""Where it has the address of each, by its name and the type of its argument; 0 until they are wanted."""
-
-FAR_LENGTH = 2 + len(FAR_PLACES)
+MISSED = "missed"
+"""A variable of the module: whether there were far arguments that it does not compute."""
 
 
 def _call_far(body: Body, name: str, type_: str, lanes: int, x: str, near: str) -> str:
-    """The values of a function by the rule for far arguments where they are, else `near`. Where the function is not
-    there yet, that is noted: the kernel will be run again."""
-    module, vector, symbol = body.module, wide(type_, lanes), f"{body.module.name}_far_{suffix(type_, lanes)}"
+    """The values of a function by the rule for far arguments where they are, else `near`."""
+    module, vector, symbol = body.module, wide(type_, lanes), f"{body.module.name}_{name}_{suffix(type_, lanes)}_each"
     if symbol not in module.helpers:
         module.helpers.add(symbol)
-        module.declarations[FAR] = f"@{FAR} = external global [{FAR_LENGTH} x i64]"
+        function = f"{FAR}{name}_{suffix(type_, 1)}"
+        module.declare(f"void @{function}(ptr, ptr, i64)", pure=False)
         module.functions.append(f"""
-define internal {vector} @{symbol}({vector} %x, {vector} %near, i64 %place) #8 {{
-entry:
+define internal {vector} @{symbol}({vector} %x, {vector} %near) #8 {{
   %given = alloca {vector}
   %made = alloca {vector}
   store {vector} %x, ptr %given
   store {vector} %near, ptr %made
-  %at = getelementptr inbounds i64, ptr @{FAR}, i64 %place
-  %function = load atomic ptr, ptr %at monotonic, align 8
-  %missing = icmp eq ptr %function, null
-  br i1 %missing, label %miss, label %call
-miss:
-  store atomic i64 1, ptr @{FAR} monotonic, align 8
-  ret {vector} %near
-call:
-  call void %function(ptr %given, ptr %made, i64 {lanes})
+  call void @{function}(ptr %given, ptr %made, i64 {lanes})
   %result = load {vector}, ptr %made
   ret {vector} %result
 }}""")
-    place = FAR_PLACES[name, type_]
-    return body.let(f"call {vector} @{symbol}({vector} {x}, {vector} {near}, i64 {place})")
+    return body.let(f"call {vector} @{symbol}({vector} {x}, {vector} {near})")
 
 
 def is_far(body: Body, name: str, type_: str, lanes: int, x: str) -> str:
@@ -488,10 +501,14 @@ def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:
         vector = wide(type_, lanes)
         body.do(f"ret {vector} {elementary(body, name, type_, lanes, ['%x0'])}")
         return _define(module, symbol, vector, 1, "#7", body.lines)
-    body.do(f"br i1 {is_far(body, name, type_, 1, '%x0')}, label %far, label %near")
-    body.label("far")
-    body.do(f"ret {type_} {_call_far(body, name, type_, 1, '%x0', '%x0')}")
-    body.label("near")
+    far = is_far(body, name, type_, 1, "%x0")
+    if module.far:
+        body.do(f"br i1 {far}, label %far, label %near")
+        body.label("far")
+        body.do(f"ret {type_} {_call_far(body, name, type_, 1, '%x0', '%x0')}")
+        body.label("near")
+    else:
+        body.note_far(far, 1)
     dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
     (near,) = write_rule(body, vector_math.record(name, dtype, 1), dtype, ["%x0"])
     body.do(f"ret {type_} {near}")

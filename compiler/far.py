@@ -1,45 +1,32 @@
-"""The functions of far arguments, which kernels call by way of a table: compiled when a first one is wanted.
+"""The functions of far arguments, which kernels call by address: compiled once for all, and not for each kernel anew.
 
-Hardly any call wants one. A kernel that does while they are missing notes so in the table, goes on with any other
-value, and returns `AGAIN`; whoever called it provides them and calls it anew. So nothing is compiled inside a kernel,
-whose threads may not wait for Python.
+Hardly any call wants one, so a kernel is first made for near arguments alone. When it meets another, it says so
+(`emit_entry.AGAIN`), and the same program is compiled with these functions.
 
 They hold for float64; a float32 is widened for them, and the result rounded.
 """
 
 from __future__ import annotations
 
-import ctypes
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from compiler import vector_math
-from compiler.emit_scalar import (
-    FAR,
-    FAR_LENGTH,
-    FAR_PLACES,
-    FAR_TYPES,
-    MISSED,
-    READY,
-    Body,
-    Module,
-    convert,
-    is_far,
-    literal,
-    write_rule,
-)
-from compiler.machine import load, lock
-from compiler.runtime.capi import keep
+from compiler import machine, vector_math
+from compiler.emit_scalar import FAR, Body, Module, convert, is_far, literal, suffix, write_rule
 
-_FLOAT64 = FAR_TYPES["double"]
+NAMES = tuple(name for name, function in vector_math.FUNCTIONS.items() if function.far is not None)
+
+_FLOAT64 = np.dtype(np.float64)
+_TYPES: dict[str, np.dtype[Any]] = {"double": _FLOAT64, "float": np.dtype(np.float32)}
 
 
 def text() -> str:
     """The module of all of them, which share the reduction of their argument. Each goes over some numbers, and replaces
     the values of those that are far.
 
-    >>> "void @symgraph_far_sin_float(ptr %given, ptr %made, i64 %count)" in text()
+    >>> "void @symgraph_far_sin_f32(ptr %given, ptr %made, i64 %count)" in text()
     True
     """
     module = Module("far", ())
@@ -50,7 +37,7 @@ def text() -> str:
     body.do("ret void")
     head = "\ndefine internal void @reduce(double %x, double %inverse, double %step, double %offset, ptr %out) #1 {"
     module.functions.append("\n".join([head, *body.lines, "}"]))
-    for name in dict.fromkeys(name for name, _ in FAR_PLACES):
+    for name in NAMES:
         body = Body(module)
         step, offset = vector_math.FUNCTIONS[name].steps
         given = ", ".join(f"double {literal(number, _FLOAT64)}" for number in (1 / step, step, offset))
@@ -61,7 +48,7 @@ def text() -> str:
         (result,) = write_rule(body, vector_math.record_far(name), _FLOAT64, arguments)
         body.do(f"ret double {result}")
         module.functions.append("\n".join([f"\ndefine internal double @{name}(double %x) #1 {{", *body.lines, "}"]))
-        for type_, dtype in FAR_TYPES.items():
+        for type_, dtype in _TYPES.items():
             _write_loop(module, name, type_, dtype)
     return module.text()
 
@@ -81,41 +68,16 @@ def _write_loop(module: Module, name: str, type_: str, dtype: np.dtype[Any]) -> 
 
     body.counted("k", "0", "%count", "1", one)
     body.do("ret void")
-    head = f"\ndefine void @{FAR}_{name}_{type_}(ptr %given, ptr %made, i64 %count) #2 {{\nentry:"
+    head = f"\ndefine void @{FAR}{name}_{suffix(type_, 1)}(ptr %given, ptr %made, i64 %count) #2 {{"
     module.functions.append("\n".join([head, *body.lines, "}"]))
 
 
-class Table:
-    """Where kernels look for them.
-
-    Attributes:
-        address: where it is.
-    """
-
-    def __init__(self) -> None:
-        # a thread that Python has forgotten may still run a kernel when the interpreter ends
-        self._words = keep((ctypes.c_int64 * FAR_LENGTH)())
-        self.address = ctypes.addressof(self._words)
-
-    @property
-    def missed(self) -> bool:
-        """Whether a kernel wanted one that was not there."""
-        return bool(self._words[MISSED])
-
-    @property
-    def ready(self) -> bool:
-        """Whether they are there."""
-        return bool(self._words[READY])
-
-    def fill(self) -> None:
-        """Compile them, or find them on disk, unless they are there."""
-        with lock:  # a process is not forked meanwhile
-            if not self.ready:
-                code = keep(load(text(), quick=True))
-                for (name, type_), place in FAR_PLACES.items():
-                    self._words[place] = code.address(f"{FAR}_{name}_{type_}")
-                self._words[READY] = 1  # last, for who sees this relies on the others
+@cache
+def _code() -> machine.Code:
+    return machine.load(text(), quick=True)
 
 
-table = Table()
-"""That of this process."""
+def symbols(kernel: str) -> dict[str, int]:
+    """The addresses of those that the text of a kernel declares, by their names there; kept as long as the process."""
+    names = [f"{FAR}{name}_{suffix(type_, 1)}" for name in NAMES for type_ in _TYPES]
+    return {name: _code().address(name) for name in names if f"@{name}(" in kernel}

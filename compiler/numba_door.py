@@ -18,9 +18,8 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
-from compiler import far, runtime
+from compiler import runtime
 from compiler.arguments import convert
-from compiler.emit_scalar import FAR
 from compiler.layout import memory_base, shape_of
 from compiler.specialise import axis_name
 from compiler.variant import Variant, returned_as_numbers
@@ -47,8 +46,6 @@ def njit(function: Function, examples: Sequence[Any], what: str) -> Any:
     values = [convert(node, value) for node, value in zip(function.inputs, examples, strict=True)]
     variant = function.variant_for(what, values)
     _kept.append(variant)
-    if FAR in variant.kernel.llvm_ir:
-        far.table.fill()  # what Numba compiled makes no call again
     text, scope = _write(variant, function.inputs, what == "value" and len(function.outputs) == 1)
     exec(text, scope)  # the names in it are ours alone
     return numba.njit(nogil=True)(scope["formula"])
@@ -144,7 +141,7 @@ def _intrinsic(variant: Variant, inputs: Sequence[Expr], numbers: Sequence[Expr]
     """What calls the kernel: it takes inputs, arrays of results and sizes; it gives the status and the numbers."""
     program = variant.program
     constants = [value.ctypes.data for _, value in program.constants]
-    address = variant.kernel.address
+    address = variant.complete().address  # what Numba compiles makes no call again
     type_of: Any = from_dtype  # its own types are too narrow in some versions of Numba
     singles = [type_of(base.type.dtype) for base in numbers]
     wanted = [type_of(buffer.dtype) for buffer in program.inputs]

@@ -102,10 +102,11 @@ def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     target, *_ = machine._host()
     monkeypatch.setattr(machine, "_host", lambda: (target, request.param, ""))
     monkeypatch.setattr(machine._Linker, "current", None)
-    monkeypatch.setattr(far, "table", far.Table())
-    machine._target.cache_clear()
+    for made in (machine._target, far._code):
+        made.cache_clear()
     yield request.param
-    machine._target.cache_clear()
+    for made in (machine._target, far._code):
+        made.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
