@@ -175,7 +175,7 @@ class Body:
         self.count = 0
         self.active: str | None = None
         """Of the vector that is written now: which lanes count; None: all."""
-        self._far: dict[int, str] = {}
+        self._far: dict[tuple[int, str | None], str] = {}
         self._notes_far = False
 
     def new(self) -> str:
@@ -198,10 +198,9 @@ class Body:
 
     def note_far(self, far: str, lanes: int) -> None:
         """Note which arguments are far. It is said at the function's end, so that nothing waits for it before."""
-        if self.active is not None and lanes > 1:
-            far = self.let(f"and <{lanes} x i1> {far}, {self.active}")
-        known = self._far.get(lanes)
-        self._far[lanes] = far if known is None else self.let(f"or {wide('i1', lanes)} {known}, {far}")
+        key = lanes, self.active if lanes > 1 else None
+        known = self._far.get(key)
+        self._far[key] = far if known is None else self.let(f"or {wide('i1', lanes)} {known}, {far}")
         if not self._notes_far:
             self._notes_far = True
             self.lines[:0] = ["  %far = alloca i8", "  store i8 0, ptr %far"]
@@ -209,7 +208,9 @@ class Body:
 
     def _end_block(self, text: str) -> None:
         """Before a block ends, keep what was noted in it; before the function ends, say so."""
-        for lanes, far in self._far.items():
+        for (lanes, active), far in self._far.items():
+            if active is not None:
+                far = self.let(f"and <{lanes} x i1> {far}, {active}")
             some = far if lanes == 1 else self.any(far, lanes)
             known, new = self.let("load i8, ptr %far"), self.let(f"zext i1 {some} to i8")
             self.lines.append(f"  store i8 {self.let(f'or i8 {known}, {new}')}, ptr %far")
