@@ -6,20 +6,30 @@
 in arrays (a bool is a byte); an output of one element is a slot of eight bytes. `sizes` are int64. `parallel` is a
 function ``void parallel(ptr body, ptr closure, i64 chunks)`` that calls ``void body(ptr closure, i64 chunk)`` for each
 chunk; null: they run one after the other.
-The result is 0, or the number of the first failed check, or -1 where memory ran out.
+The result is 0, or the number of the first failed check, or -1 where memory ran out, or `AGAIN`.
 """
 
 from __future__ import annotations
 
-from compiler.emit_scalar import memory_type, register_type
+from compiler.emit_scalar import MISSED, memory_type, register_type
 from compiler.program import Program
 
 ENTRY = "symgraph_kernel"
 
+AGAIN = -2
+"""There were far arguments, which the kernel does not compute: its results are void, and so are all that it gives from
+then on. The same program is to be run by a kernel that does."""
 
-def entry(program: Program, core: str, chunks: bool) -> str:
-    """The text of the exported function, which unpacks the arguments and calls the function named `core`; `chunks`:
-    whether that runs any through its argument `parallel`."""
+
+def entry(program: Program, core: str, chunks: bool, near: bool) -> str:
+    """The text of the exported function, which unpacks the arguments and calls the function named `core`.
+
+    Args:
+        program: the kernel's.
+        core: the function to call.
+        chunks: whether that runs any through its argument `parallel`.
+        near: whether it is for near arguments alone, and notes others.
+    """
     lines: list[str] = []
     operands: list[str] = []
     buffers = [*program.inputs, *(b for b, _ in program.constants), *dict.fromkeys(program.outputs)]
@@ -38,7 +48,11 @@ def entry(program: Program, core: str, chunks: bool) -> str:
         lines.append("%alone = icmp eq ptr %parallel, null")
         lines.append("%run = select i1 %alone, ptr @in_turn, ptr %parallel")
     lines.append(f"%status = call i64 @{core}({', '.join([*operands, 'ptr %sizes', f'ptr {run}'])})")
-    lines.append("ret i64 %status")
+    if near:
+        lines.append(f"%missed = load atomic i8, ptr @{MISSED} monotonic, align 1")
+        lines.append("%near = icmp eq i8 %missed, 0")
+        lines.append(f"%result = select i1 %near, i64 %status, i64 {AGAIN}")
+    lines.append(f"ret i64 %{'result' if near else 'status'}")
     body = "\n".join(f"  {line}" for line in lines)
     head = f"\ndefine i64 @{ENTRY}(ptr %arguments, ptr %sizes, ptr %parallel) nounwind {{"
     return f"{IN_TURN if chunks else ''}{head}\n{body}\n}}\n"

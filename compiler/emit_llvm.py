@@ -48,6 +48,12 @@ from symgraph.dims import Size
 ON_STACK = 32
 """Elements up to which what chunks accumulate lies on the stack."""
 
+STACK_BYTES = 1 << 14
+"""What temporaries of fixed size may take of the stack, outside of loops and branches; others lie in the pool."""
+
+PADDING = 64
+"""Bytes behind a temporary that vectors may read."""
+
 MOST_CHUNKS = 64
 
 TICK = "symgraph_tick"
@@ -140,6 +146,13 @@ class ProgramWriter:
         )
         for buffer in self.rooms:
             kept.pop(buffer, None)
+        left = 0 if self.inner else STACK_BYTES
+        for buffer in list(kept):
+            room = _fixed_room(buffer)
+            if room is not None and room <= left:
+                left -= room
+                del kept[buffer]
+                main.lines.insert(0, f"  %{buffer.name} = alloca [{room} x i8], align 64")
         table = {b: k for k, b in enumerate(kept)}
         self.fails |= bool(table)
         if table:
@@ -308,7 +321,15 @@ class ProgramWriter:
         main.do(f"call void @{name}({', '.join([*given, 'ptr %sizes'])})")
 
 
-def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, register: int = 0, ticks: bool = False) -> str:
+def emit(
+    program: Program,
+    name: str,
+    sizes: Sequence[Size],
+    blas: bool,
+    register: int = 0,
+    ticks: bool = False,
+    far: bool = False,
+) -> str:
     """The module's text.
 
     Args:
@@ -318,8 +339,9 @@ def emit(program: Program, name: str, sizes: Sequence[Size], blas: bool, registe
         blas: whether there is a library for products.
         register: that of `RegionWriter`.
         ticks: tell when steps end, by calls of `TICK`.
+        far: that of `Module`.
     """
-    module = Module(name, sizes)
+    module = Module(name, sizes, far)
     ProgramWriter(program, name, module, blas, register=register, ticks=ticks).write()
     return module.text()
 
@@ -342,12 +364,19 @@ def _on_heap(buffer: Buffer) -> bool:
     return buffer.role == "partial" and not (isinstance(buffer.elements, int) and buffer.elements <= ON_STACK)
 
 
+def _fixed_room(buffer: Buffer) -> int | None:
+    """The bytes of a temporary, with those that vectors may read beyond its end; None where calls decide."""
+    if buffer.role != "temporary" or not isinstance(buffer.elements, int):
+        return None
+    return buffer.elements * buffer.dtype.itemsize + PADDING
+
+
 def _allocate(main: Body, buffer: Buffer, place: int, chunks: Size) -> None:
     """Memory for a temporary, noted in the table of what is held."""
     count = main.let(f"mul i64 {main.size(buffer.elements)}, {buffer.dtype.itemsize}")
     if chunks != 1:
         count = main.let(f"mul i64 {count}, {main.size(chunks)}")
-    padded = main.let(f"add i64 {count}, 64")
+    padded = main.let(f"add i64 {count}, {PADDING}")
     main.do(f"%{buffer.name} = call ptr @pool_malloc(ptr null, i64 {padded})")
     main.do(f"%{buffer.name}.place = getelementptr inbounds ptr, ptr %table, i64 {place}")
     main.do(f"store ptr %{buffer.name}, ptr %{buffer.name}.place")

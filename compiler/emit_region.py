@@ -529,6 +529,7 @@ class RegionWriter(Guarded):
                 lanes = self.lanes[a]
         given = [self._in_lanes(a, lanes) for a in args]
         self.dtypes[s.result] = s.dtype
+        self.body.active = None if self.vector is None else self.vector.mask
         self._set(s.result, arithmetic(self.body, s, given, [self.dtypes[a] for a in args], lanes), lanes)
 
     def _constant(self, s: Const) -> None:

@@ -118,10 +118,11 @@ WIDTH = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
 
 class Module:
-    """The text of a module, and what it declares."""
+    """The text of a module, and what it declares. Where some elementary functions have another rule for far arguments,
+    it has them computed by functions from outside (`far`), or only notes that there are some, in `MISSED`."""
 
-    def __init__(self, name: str, sizes: Sequence[Size]) -> None:
-        self.name = name
+    def __init__(self, name: str, sizes: Sequence[Size], far: bool = False) -> None:
+        self.name, self.far = name, far
         self.slots = {size: k for k, size in enumerate(sizes)}
         self.places: dict[Buffer, int] = {}
         self.declarations: dict[str, str] = {}
@@ -151,6 +152,7 @@ class Module:
                 f"attributes #8 = {{ nounwind noinline optnone cold {WIDTH} }}",
                 f"attributes #9 = {{ nounwind alwaysinline {WIDTH} }}",
                 '!0 = !{!"branch_weights", i32 1, i32 100000}',
+                '!1 = !{!"branch_weights", i32 100000, i32 1}',
                 "",
             ]
         )
@@ -171,6 +173,10 @@ class Body:
         self.known_offsets: dict[object, tuple[str, Size, bool]] = {}
         """The same of addresses."""
         self.count = 0
+        self.active: str | None = None
+        """Of the vector that is written now: which lanes count; None: all."""
+        self._far: dict[tuple[int, str | None], str] = {}
+        self._notes_far = False
 
     def new(self) -> str:
         """A fresh register."""
@@ -186,7 +192,36 @@ class Body:
 
     def do(self, text: str) -> None:
         """An instruction without a value."""
+        if self._notes_far and text.startswith(("br ", "ret ")):
+            self._end_block(text)
         self.lines.append(f"  {text}")
+
+    def note_far(self, far: str, lanes: int) -> None:
+        """Note which arguments are far. It is said at the function's end, so that nothing waits for it before."""
+        key = lanes, self.active if lanes > 1 else None
+        known = self._far.get(key)
+        self._far[key] = far if known is None else self.let(f"or {wide('i1', lanes)} {known}, {far}")
+        if not self._notes_far:
+            self._notes_far = True
+            self.lines[:0] = ["  %far = alloca i8", "  store i8 0, ptr %far"]
+            self.module.declarations[MISSED] = f"@{MISSED} = internal global i8 0"
+
+    def _end_block(self, text: str) -> None:
+        """Before a block ends, keep what was noted in it; before the function ends, say so."""
+        for (lanes, active), far in self._far.items():
+            if active is not None:
+                far = self.let(f"and <{lanes} x i1> {far}, {active}")
+            some = far if lanes == 1 else self.any(far, lanes)
+            known, new = self.let("load i8, ptr %far"), self.let(f"zext i1 {some} to i8")
+            self.lines.append(f"  store i8 {self.let(f'or i8 {known}, {new}')}, ptr %far")
+        self._far.clear()
+        if text.startswith("ret "):
+            none, end = self.let(f"icmp eq i8 {self.let('load i8, ptr %far')}, 0"), self.new()[1:]
+            self.lines.append(f"  br i1 {none}, label %{end}, label %{end}.far, !prof !1")
+            self.label(f"{end}.far")
+            self.lines.append(f"  store atomic i8 1, ptr @{MISSED} monotonic, align 1")
+            self.lines.append(f"  br label %{end}")
+            self.label(end)
 
     def label(self, name: str) -> None:
         """Start a block."""
@@ -327,7 +362,8 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
 
     Loops take it in; elsewhere it is called, so that formulas with thousands of calls stay small. The arithmetic, so
     every bit of the results, is the same, in each lane and for single numbers. Where a function has another rule for
-    far arguments, those few are computed one by one, by functions from outside (compiler/far.py).
+    far arguments, those few are computed anew, by functions from outside (compiler/far.py); or it is noted that there
+    are some.
     """
     module, function = body.module, vector_math.FUNCTIONS[name]
     vector = wide(type_, lanes)
@@ -337,17 +373,17 @@ def elementary(body: Body, name: str, type_: str, lanes: int, args: Sequence[str
     if not body.inline:
         return body.let(f"call {vector} @{_defined_whole(module, name, type_, lanes)}({operands})")
     near = body.let(f"call {vector} @{define_rule(module, name, type_, lanes, 1, body.inline)}({operands})")
-    far = _is_far(body, name, type_, lanes, args[0])
+    far = is_far(body, name, type_, lanes, args[0])
+    if not module.far:
+        body.note_far(far, lanes)
+        return near
     some = far if lanes == 1 else body.any(far, lanes)
     tag = body.new()[1:]
     body.do(f"br label %{tag}.near")  # a block with a name of its own, for the phi below
     body.label(f"{tag}.near")
     body.do(f"br i1 {some}, label %{tag}.far, label %{tag}.done, !prof !0")
     body.label(f"{tag}.far")
-    again = _call_far(body, name, type_, args[0]) if lanes == 1 else ""
-    if lanes > 1:
-        each = _defined_each(module, name, type_, lanes)
-        again = body.let(f"call {vector} @{each}({operands}, {vector} {near})")
+    again = _call_far(body, name, type_, lanes, args[0], near)
     body.do(f"br label %{tag}.done")
     body.label(f"{tag}.done")
     return body.let(f"phi {vector} [{near}, %{tag}.near], [{again}, %{tag}.far]")
@@ -385,18 +421,31 @@ def elementary_of_parts(body: Body, name: str, type_: str, lanes: int, given: Se
 FAR = "symgraph_far_"
 """What the names of functions of far arguments begin with."""
 
-
-def _call_far(body: Body, name: str, type_: str, x: str) -> str:
-    """A number's function by the rule for far arguments."""
-    body.module.declare(f"double @{FAR}{name}(double)")
-    if type_ == "double":
-        return body.let(f"call double @{FAR}{name}(double {x})")
-    wider = body.let(f"fpext float {x} to double")
-    result = body.let(f"call double @{FAR}{name}(double {wider})")
-    return body.let(f"fptrunc double {result} to float")
+MISSED = "missed"
+"""A variable of the module: whether there were far arguments that it does not compute."""
 
 
-def _is_far(body: Body, name: str, type_: str, lanes: int, x: str) -> str:
+def _call_far(body: Body, name: str, type_: str, lanes: int, x: str, near: str) -> str:
+    """The values of a function by the rule for far arguments where they are, else `near`."""
+    module, vector, symbol = body.module, wide(type_, lanes), f"{body.module.name}_{name}_{suffix(type_, lanes)}_each"
+    if symbol not in module.helpers:
+        module.helpers.add(symbol)
+        function = f"{FAR}{name}_{suffix(type_, 1)}"
+        module.declare(f"void @{function}(ptr, ptr, i64)", pure=False)
+        module.functions.append(f"""
+define internal {vector} @{symbol}({vector} %x, {vector} %near) #8 {{
+  %given = alloca {vector}
+  %made = alloca {vector}
+  store {vector} %x, ptr %given
+  store {vector} %near, ptr %made
+  call void @{function}(ptr %given, ptr %made, i64 {lanes})
+  %result = load {vector}, ptr %made
+  ret {vector} %result
+}}""")
+    return body.let(f"call {vector} @{symbol}({vector} {x}, {vector} {near})")
+
+
+def is_far(body: Body, name: str, type_: str, lanes: int, x: str) -> str:
     """Whether an argument is beyond the limit of a function; nan is not."""
     bits = 64 if type_ == "double" else 32
     limits = vector_math.FUNCTIONS[name].limit
@@ -453,39 +502,18 @@ def _defined_whole(module: Module, name: str, type_: str, lanes: int) -> str:
         vector = wide(type_, lanes)
         body.do(f"ret {vector} {elementary(body, name, type_, lanes, ['%x0'])}")
         return _define(module, symbol, vector, 1, "#7", body.lines)
-    body.do(f"br i1 {_is_far(body, name, type_, 1, '%x0')}, label %far, label %near")
-    body.label("far")
-    body.do(f"ret {type_} {_call_far(body, name, type_, '%x0')}")
-    body.label("near")
+    far = is_far(body, name, type_, 1, "%x0")
+    if module.far:
+        body.do(f"br i1 {far}, label %far, label %near")
+        body.label("far")
+        body.do(f"ret {type_} {_call_far(body, name, type_, 1, '%x0', '%x0')}")
+        body.label("near")
+    else:
+        body.note_far(far, 1)
     dtype = np.dtype(np.float64 if type_ == "double" else np.float32)
     (near,) = write_rule(body, vector_math.record(name, dtype, 1), dtype, ["%x0"])
     body.do(f"ret {type_} {near}")
-    return _define(module, symbol, type_, 1, "#4", body.lines)
-
-
-def _defined_each(module: Module, name: str, type_: str, lanes: int) -> str:
-    """The function of a vector and its near values: these, but for the lanes whose arguments are far."""
-    symbol = f"{module.name}_{name}_{suffix(type_, lanes)}_each"
-    if symbol in module.helpers:
-        return symbol
-    module.helpers.add(symbol)
-    body, vector = Body(module), wide(type_, lanes)
-    for k, given in enumerate(("%given", "%made")):
-        body.do(f"{given} = alloca {vector}")
-        body.do(f"store {vector} %x{k}, ptr {given}")
-
-    def one() -> None:
-        x = body.let(f"load {type_}, ptr {body.let(f'getelementptr inbounds {type_}, ptr %given, i64 %k')}")
-        body.do(f"br i1 {_is_far(body, name, type_, 1, x)}, label %far, label %near")
-        body.label("far")
-        at = body.let(f"getelementptr inbounds {type_}, ptr %made, i64 %k")
-        body.do(f"store {type_} {_call_far(body, name, type_, x)}, ptr {at}")
-        body.do("br label %near")
-        body.label("near")
-
-    body.counted("k", "0", str(lanes), "1", one)
-    body.do(f"ret {vector} {body.let(f'load {vector}, ptr %made')}")
-    return _define(module, symbol, vector, 2, "#8", body.lines)
+    return _define(module, symbol, type_, 1, "#1", body.lines)
 
 
 def convert(body: Body, x: str, source: np.dtype[Any], target: np.dtype[Any], lanes: int = 1) -> str:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from compiler import far, machine
+from compiler import machine
 from compiler.emit_entry import ENTRY, entry
 from compiler.emit_llvm import TICK, emit, needed_sizes
-from compiler.program import Buffer, Product, Program
+from compiler.emit_scalar import MISSED
+from compiler.far import symbols as far_functions
+from compiler.program import Buffer, Product, Program, Repeat
 from compiler.runtime import services
 from symgraph.dims import Size
 
@@ -25,11 +27,13 @@ compilations = 0
 
 @dataclass(eq=False)
 class Kernel:
-    """Machine code, the sizes that it takes, what it was made of, and whether LLVM took its time for it."""
+    """Machine code, the sizes that it takes, what it was made of, whether LLVM took its time for it, and whether it is
+    for near arguments of functions alone."""
 
     sizes: list[Size]
     llvm_ir: str = field(repr=False)
     quick: bool
+    near: bool
     code: machine.Code = field(repr=False)
 
     @property
@@ -53,13 +57,14 @@ def blas() -> dict[str, int]:
         return {}
 
 
-def build(program: Program, singles: Sequence[Buffer], tick: int | None = None) -> Kernel:
+def build(program: Program, singles: Sequence[Buffer], tick: int | None = None, far: bool = False) -> Kernel:
     """Compile a program.
 
     Args:
         program: what to compile; its outputs that are returned as numbers come after those given as arrays.
         singles: the output buffers that are returned as numbers.
         tick: the address of a function without arguments to be called twice before the first step, and after each.
+        far: compute far arguments too. So does every kernel with a loop that might never end without them.
     """
     global compilations
     sizes = needed_sizes(program)
@@ -69,15 +74,18 @@ def build(program: Program, singles: Sequence[Buffer], tick: int | None = None) 
     library = blas() if products else {}
     with machine.lock:
         quick = program.statements > QUICK_FROM
-        core = emit(program, "core", sizes, bool(library), machine.vector_bytes() if quick else 0, tick is not None)
-        text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core)
+        far = far or any(isinstance(s, Repeat) and isinstance(s.trips, Buffer | None) for s in program.all_steps())
+        register = machine.vector_bytes() if quick else 0
+        core = emit(program, "core", sizes, bool(library), register, tick is not None, far)
+        near = f"@{MISSED} =" in core
+        text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core, near=near)
         used = [name for name in ("pool_malloc", "pool_free", "poll") if f"@{name}(" in text]
         symbols = {**library, **{name: services.load().addresses[name] for name in used}}
         if tick is not None:
             symbols[TICK] = tick
-        code = machine.load(text, {**symbols, **far.symbols(text)}, quick=quick)
+        code = machine.load(text, {**symbols, **far_functions(text)}, quick=quick)
         compilations += 1
-    return Kernel(sizes, text, quick, code)
+    return Kernel(sizes, text, quick, near, code)
 
 
 def assembly(kernel: Kernel) -> str:

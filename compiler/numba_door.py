@@ -141,7 +141,7 @@ def _intrinsic(variant: Variant, inputs: Sequence[Expr], numbers: Sequence[Expr]
     """What calls the kernel: it takes inputs, arrays of results and sizes; it gives the status and the numbers."""
     program = variant.program
     constants = [value.ctypes.data for _, value in program.constants]
-    address = variant.kernel.address
+    address = variant.complete().address  # what Numba compiles makes no call again
     type_of: Any = from_dtype  # its own types are too narrow in some versions of Numba
     singles = [type_of(base.type.dtype) for base in numbers]
     wanted = [type_of(buffer.dtype) for buffer in program.inputs]

@@ -94,7 +94,7 @@ def _measured(kernels: Kernels, variant: Variant, values: list[Any], sizes: dict
     tick = ctypes.CFUNCTYPE(None)(lambda: times.append(clock()))
     address = ctypes.cast(tick, ctypes.c_void_p).value or 0
     singles = variant.program.outputs[variant.arrays :]
-    built = kernel.build(variant.program, singles, address)
+    built = kernel.build(variant.program, singles, address, far=True)
     ticking = Variant(variant.typed, variant.steps, variant.program, built, variant.laid_out)
     runs = []
     for _ in range(repeat + 1):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NoReturn
 
 import numpy as np
 
-from compiler import kernel, runtime
+from compiler import kernel, machine, runtime
 from compiler.arguments import SUPPORTED
+from compiler.emit_entry import AGAIN
 from compiler.graph import Graph
 from compiler.layout import lay_out, memory_base, shape_of
 from compiler.passes import Step, optimise
@@ -90,11 +92,25 @@ class Variant:
             arrays=self.arrays,
             numbers=self._singles,
             results=results,
-            fail=partial(_raise_status, self.program.errors, self.latest),
+            fail=partial(self._failed, self.latest),
             long=work > LONG,
             heavy=work > HEAVY,
             kept=self.kernel,
         )
+
+    def complete(self) -> kernel.Kernel:
+        """The kernel, for far arguments as well."""
+        with machine.lock:
+            if self.kernel.near:
+                self.kernel = kernel.build(self.program, self.program.outputs[self.arrays :], far=True)
+        return self.kernel
+
+    def _failed(self, sizes: Mapping[str, int], status: int) -> Bound:
+        """Raise what a kernel failed with, or give what is to be run instead."""
+        if status == AGAIN:
+            self.complete()
+            return self.bind(sizes)
+        _raise_status(self.program.errors, sizes, status)
 
 
 LONG = 2_000_000
@@ -127,7 +143,7 @@ def _handed_out(outputs: Sequence[Expr]) -> list[tuple[Expr, int, tuple[Size, ..
     return handed
 
 
-def _raise_status(errors: Sequence[tuple[type[Exception], str]], sizes: Mapping[str, int], status: int) -> None:
+def _raise_status(errors: Sequence[tuple[type[Exception], str]], sizes: Mapping[str, int], status: int) -> NoReturn:
     if status < 0:
         raise MemoryError("no memory for the intermediate values of a compiled function")
     if status == INTERRUPTED:

@@ -694,6 +694,15 @@ def test_kernels_with_memory_of_their_own_do_not_wait_for_the_runtime(early: lis
     assert not runtime.at_hand()
 
 
+@pytest.mark.parametrize(("n", "pooled"), [(7, False), (44, False), (46, True), (300, True)])
+def test_small_values_of_fixed_size_need_no_pool(n: int, pooled: bool) -> None:
+    w = sg.placeholder("w", shape=(n, n), dtype="float64")
+    f = sg.compile(np.sum(np.tanh(w @ w)))
+    given = np.random.default_rng(0).normal(size=(n, n)) / n
+    assert np.isclose(f(w=given), np.sum(np.tanh(given @ given)), rtol=1e-12, atol=1e-12)
+    assert ("@pool_malloc(" in f.variants()[0][1].kernel.llvm_ir) == pooled
+
+
 def test_first_calls_import_nothing() -> None:
     printed = script(
         """

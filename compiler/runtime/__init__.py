@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -166,7 +166,7 @@ class Runtime:
         results = [Result(layout.NEW, double, (1,), 0)]
         results += [Result(code, d, (), k) for k, (code, d) in enumerate(zip(codes, numbers, strict=True), 1)]
 
-        def fail(status: int) -> None:
+        def fail(status: int) -> NoReturn:
             raise ArithmeticError(status)
 
         names = tuple(a.name for a in arguments)

@@ -174,7 +174,11 @@ def _write_attempt(m: Module) -> None:
         status = _run(f, table, pointers)
         with f.when(status.is_not(0)):
             f.call("ptr", "dropped", objects, results)
-            f.give(f.call("ptr", "call_one", table.item(at.FAIL, "ptr"), f.call("ptr", "PyLong_FromLongLong", status)))
+            raised = f.call("ptr", "call_one", table.item(at.FAIL, "ptr"), f.call("ptr", "PyLong_FromLongLong", status))
+            with f.when(raised.is_(0)):
+                f.give(0)
+            f.call("void", "Py_DecRef", raised)
+            f.give(misfit)  # the call is to be made again, and Python makes it
         with f.count(results) as k:
             record = _result(table, k)
             code = record.item(at.R_CODE)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compiler.runtime import layout as at
-from compiler.runtime.plan import Argument, Array, Call, Plan
+from compiler.runtime.plan import Argument, Array, Call, Plan, fail
 
 _KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -87,10 +87,10 @@ def run(plan: Plan, given: list[Array]) -> Any:
     for k, dtype in enumerate(bound.numbers):
         outputs[bound.arrays + k] = slots[k : k + 1].view(np.uint8)[: dtype.itemsize].view(dtype)
     pointers = np.array([a.ctypes.data for a in (*given, *bound.constants, *outputs)], np.int64)
-    kernel = _KERNEL(bound.address)
-    status = kernel(pointers.ctypes.data, bound.sizes.ctypes.data, int(table[at.PARALLEL]))
-    if status:
-        return bound.fail(status)
+    while status := _KERNEL(int(table[at.KERNEL]))(
+        pointers.ctypes.data, bound.sizes.ctypes.data, int(table[at.PARALLEL])
+    ):
+        fail(plan, status)
     return packed(call, [_handed_out(r, outputs[r.source]) for r in bound.results])
 
 

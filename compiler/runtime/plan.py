@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +50,7 @@ class Bound:
         arrays: how many of its outputs are arrays.
         numbers: the dtypes of its outputs that are single elements.
         results: what is handed out.
-        fail: raises the error of a status.
+        fail: raises the error of a status, or gives another kernel to be run instead.
         long: whether other threads of Python run meanwhile.
         heavy: whether it is worth waiting for the runtime's threads.
         kept: what must live as long as the machine code is used.
@@ -60,7 +62,7 @@ class Bound:
     arrays: int
     numbers: list[np.dtype[Any]]
     results: list[Result]
-    fail: Callable[[int], Any]
+    fail: Callable[[int], Bound]
     long: bool
     heavy: bool = False
     kept: Any = None
@@ -167,7 +169,6 @@ def plan(call: Call) -> Plan:
     words[at.VALUES], words[at.GRADIENTS] = call.values, len(names)
     words[at.PACK] = 0 if call.pack is None else address(call.pack)
     words[at.DIFFERENTIATED] = int(call.names is not None)
-    words[at.FAIL] = address(bound.fail)
     words[at.ARGUMENTS_AT] = len(words)
     for a in call.arguments:
         low, high = _range(a.dtype)
@@ -182,7 +183,23 @@ def plan(call: Call) -> Plan:
         words += [r.code, address(r.dtype), len(r.shape), shape(r.shape), r.bytes, r.source, address(kind), allocate]
     words[at.NAMES_AT] = len(words)
     words += [address(name) for name in names]
-    return np.array(words, np.int64), call
+    table = np.array(words, np.int64)
+    table[at.FAIL] = address(partial(_failed, table, weakref.ref(call)))
+    return table, call
+
+
+def fail(made: Plan, status: int) -> None:
+    """Raise the error of a status, or have the plan run another kernel from here on."""
+    table, call = made
+    call.kept.append(call.bound)  # other threads may run it
+    call.bound = call.bound.fail(status)
+    table[at.KERNEL] = call.bound.address
+
+
+def _failed(table: Array, call: weakref.ref[Call], status: int) -> None:
+    held = call()
+    assert held is not None  # by the plan, which is in use
+    fail((table, held), status)
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[int, int]:
