@@ -10,6 +10,7 @@ from compiler.debug import apart, options, prepared
 from compiler.dispatch import VALUE
 from compiler.interpret import interpret
 from compiler.passes.rewrite import Rewrite
+from compiler.variant import GRADIENTS
 
 if TYPE_CHECKING:
     from compiler.function import Function
@@ -48,7 +49,10 @@ def bisect(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     wanted = results(steps[0].outputs)
     # Values may come and go, so what is sought is the first of the steps, not any between equal and unequal ends.
     for step in steps[1:]:
-        difference = _first(results(step.outputs), wanted, tolerance)
+        found = results(step.outputs)
+        if step.name == GRADIENTS:  # from here on what is compared are gradients too
+            wanted = found
+        difference = _first(found, wanted, tolerance)
         if difference is not None:
             return _within(step.name, step.rewrites, results, difference, tolerance)
     difference = _first(kernels.run(values), wanted, tolerance)
