@@ -12,7 +12,8 @@ from typing import NamedTuple
 from symgraph import origin
 from symgraph.errors import GradientError
 from symgraph.expr import Expr, as_expr, placeholder
-from symgraph.grad import check_differentiable, pullback, slope
+from symgraph.forward import slope
+from symgraph.grad import check_differentiable, pullback
 from symgraph.ops import array as ar
 
 COTANGENT = placeholder("cotangent")
