@@ -23,7 +23,7 @@ from compiler.variant import Variant, compile_variant
 from symgraph.config import check_nan, checking, on_checking
 from symgraph.errors import GradientError, SymgraphError
 from symgraph.expr import Expr
-from symgraph.observe import observed, show_observed
+from symgraph.observe import show_observed
 from symgraph.tree import LEAF, unflatten
 
 _REMEMBERED = 4096
@@ -164,6 +164,7 @@ class Dispatch:
         signature: the placeholders.
         wrt: the placeholders that gradients are taken for; None: all that hold floating-point numbers.
         structure: the structure in which the outputs' values are returned.
+        observed: the nodes whose values are shown after each call.
         options: how to compile.
     """
 
@@ -173,6 +174,7 @@ class Dispatch:
         signature: Signature,
         wrt: Sequence[Expr] | None,
         structure: Any,
+        observed: Sequence[Expr],
         options: Mapping[str, Any],
     ) -> None:
         self.outputs, self.signature, self.wrt, self.options = tuple(outputs), signature, wrt, options
@@ -180,8 +182,7 @@ class Dispatch:
         self.kernels: dict[tuple[Way, tuple[str, ...]], Kernels] = {}
         self.plans: dict[Way, dict[Any, runtime.Plan]] = {}
         self._pack = _packer(structure)
-        self.observed = observed(self.outputs)
-        """What is shown after each call."""
+        self.observed = observed
 
     def caller(self, what: str, doc: str | None) -> runtime.Caller:
         """A callable that answers one kind of calls, natively what it has seen before; with a docstring."""

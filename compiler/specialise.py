@@ -179,6 +179,8 @@ def _requirements(graph: Graph) -> list[Requirement]:
     found: dict[tuple[Size, str, Size], Requirement] = {}
     seen: set[Any] = set()
     for node in graph.order:
+        if not node.type.shape and node.op.kind == "elementwise":
+            continue  # of single values
         for body in bodies_of(node):
             found.update({(r.left, r.relation, r.right): r for r in _requirements(Graph(body.outputs))})
         rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)

@@ -200,9 +200,7 @@ def compile_variant(
         raise _failure(error, typed) from error
 
 
-def _differentiated(
-    graph: Graph, count: int, gradients: Gradients, targets: tuple[Expr, ...], values: bool
-) -> Graph:
+def _differentiated(graph: Graph, count: int, gradients: Gradients, targets: tuple[Expr, ...], values: bool) -> Graph:
     """The graph of `count` values, where they are wanted, and of gradients, from that of values, of what is
     differentiated and of cotangents."""
     ends = len(gradients.outputs) + count

@@ -74,7 +74,7 @@ def roll(graph: Graph, record: Callable[[Rewrite], None], worth: int = LEAST_NOD
     tokens, before = Tokens(), graph
     budget, attempts = EFFORT * len(graph.order), ATTEMPTS
     while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
-        path = _longest_path(graph.order, failed)
+        path = _longest_path(graph.order, failed, tokens)
         if not path:
             break
         rolling = _Rolling(graph, worth if graph is before else 0, record)
@@ -103,18 +103,25 @@ def roll(graph: Graph, record: Callable[[Rewrite], None], worth: int = LEAST_NOD
     return after if 2 * len(Graph(after).order) <= len(before.order) else list(before.outputs)
 
 
-def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple[Expr, int]]:
+def _longest_path(order: Sequence[Expr], failed: Collection[Expr], tokens: Tokens) -> list[tuple[Expr, int]]:
     """The longest path through nodes that are no arrays, or are stored; each with the argument that it goes by."""
+    counts: dict[int, bool] = {}
     depth: dict[Expr, int] = {}
     by: dict[Expr, int] = {}
     last, most = order[0], -1
     for node in order:
+        if not node.args:
+            depth[node] = -1
+            continue
         deepest = at = -1
         for number, arg in enumerate(node.args):
             if depth[arg] > deepest:
                 deepest, at = depth[arg], number
         by[node] = at
-        if is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed):
+        token = tokens[node]
+        if token not in counts:
+            counts[token] = is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed)
+        if counts[token]:
             deepest += node not in failed
         depth[node] = deepest
         if deepest > most:
@@ -196,7 +203,7 @@ def _gathered(
     graph: Graph, column: Sequence[Expr], tokens: Tokens, least: int, record: Callable[[Rewrite], None]
 ) -> list[Expr]:
     """Values, of which as many as follow each other and are computed alike are elements of what a loop gathers."""
-    kinds = [tokens.of(node) for node in column]
+    kinds = [tokens[node] for node in column]
     edges = [0, *(k for k in range(1, len(kinds)) if kinds[k] != kinds[k - 1]), len(kinds)]
     low, high = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
     some = column[low:high]
