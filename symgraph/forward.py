@@ -18,7 +18,7 @@ def slope(outputs: Sequence[Expr], x: Expr) -> Expr | None:
 
     An elementwise rule gives the cotangent of an argument as the partial derivative times the cotangent of the result;
     element by element the same product carries a tangent forward. A value and its tangent are then used close to each
-    other, where the backward walk would come back to all values at the end; and a loop needs to keep none of its states.
+    other, where the backward walk would come back to all values at the end; and a loop keeps none of its states.
 
     Returns:
         Expr | None: None where an output depends on something else, or on more than the same element of `x`.
@@ -57,9 +57,10 @@ def _carried(
             loops[node] = found
             continue
         if node.op is ct.item and node.args[0] in loops:
-            total = loops[node.args[0]].get(node.params["index"])
-            if total is None and loops[node.args[0]]:
+            (loop,), index = node.args, node.params["index"]
+            if loops[loop] and index >= loop.params["states"]:
                 return None  # what is gathered, or counted
+            total = loops[loop].get(index)
         elif node.op.kind == "elementwise" and all(a.op is not ar.constant or not a.type.shape for a in node.args):
             moving = [i for i, arg in enumerate(node.args) if arg in tangents]
             if moving and node.op is ew.cast:
