@@ -10,6 +10,9 @@ from compiler.debug import apart, options, prepared
 from compiler.dispatch import VALUE
 from compiler.interpret import interpret
 from compiler.passes.rewrite import Rewrite
+from compiler.variant import GRADIENTS
+from symgraph.expr import toposort
+from symgraph.ops import array as ar
 
 if TYPE_CHECKING:
     from compiler.function import Function
@@ -48,7 +51,10 @@ def bisect(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     wanted = results(steps[0].outputs)
     # Values may come and go, so what is sought is the first of the steps, not any between equal and unequal ends.
     for step in steps[1:]:
-        difference = _first(results(step.outputs), wanted, tolerance)
+        found = results(step.outputs)
+        if step.name == GRADIENTS:  # from here on what is compared are gradients too
+            wanted = found
+        difference = _first(found, wanted, tolerance)
         if difference is not None:
             return _within(step.name, step.rewrites, results, difference, tolerance)
     difference = _first(kernels.run(values), wanted, tolerance)
@@ -61,7 +67,9 @@ def _first(found: Sequence[Any], wanted: Sequence[Any], tolerance: float) -> str
 
 
 def _within(stage: str, rewrites: Sequence[Rewrite], results: Any, difference: str, tolerance: float) -> Culprit:
-    """The first rewrite of a pass whose two sides differ; where each is within the tolerance, the pass itself."""
+    """The first rewrite of a pass whose two sides differ; where each is within the tolerance, or it is inside a loop,
+    whose rounds have no values of their own here, the pass itself."""
+    rewrites = [r for r in rewrites if not any(node.op is ar.bound for node in toposort((r.before, r.after)))]
     sides = results([side for rewrite in rewrites for side in (rewrite.before, rewrite.after)])
     for k, rewrite in enumerate(rewrites):
         found = apart(sides[2 * k + 1], sides[2 * k], tolerance)

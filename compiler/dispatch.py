@@ -9,23 +9,21 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from compiler import runtime
 from compiler.arguments import Signature, argument_types, convert, dtype_of, key_of, size_values
+from compiler.gradients import COTANGENT, Gradients, gradients_of
 from compiler.runtime.plan import Bound, Call, argument, readable
 from compiler.specialise import ArgumentType, requirement_error
 from compiler.variant import Variant, compile_variant
-from symgraph import origin
 from symgraph.config import check_nan, checking, on_checking
 from symgraph.errors import GradientError, SymgraphError
-from symgraph.expr import Expr, as_expr, placeholder
-from symgraph.grad import check_differentiable, pullback, slope
-from symgraph.observe import observed, show_observed
-from symgraph.ops import array as ar
+from symgraph.expr import Expr
+from symgraph.observe import show_observed
 from symgraph.tree import LEAF, unflatten
 
 _REMEMBERED = 4096
@@ -41,24 +39,35 @@ if hasattr(os, "register_at_fork"):  # a process forked while another thread com
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-COTANGENT = placeholder("cotangent")
-"""The weights of an output's elements, where a caller gives them."""
-
-
 class Kernels:
-    """The kernels for one set of outputs: the value, the gradients, or both."""
+    """The kernels for one set of values, of their gradients, or of both.
+
+    Attributes:
+        values: what is computed beside gradients.
+        gradients: what is differentiated, or None.
+        inputs: the placeholders.
+        options: how to compile; and whether the values are wanted.
+    """
 
     def __init__(
         self,
-        outputs: Sequence[Expr],
+        values: Sequence[Expr],
+        gradients: Gradients | None,
         inputs: Sequence[Expr],
-        targets: Sequence[Expr],
-        values: bool,
         options: Mapping[str, Any],
     ) -> None:
-        self.outputs, self.inputs, self.targets = tuple(outputs), tuple(inputs), tuple(targets)
-        self.options = {"values": values, **options}
+        self.values, self.gradients, self.inputs, self.options = tuple(values), gradients, tuple(inputs), options
         self.variants: dict[tuple[ArgumentType, ...], Variant] = {}
+
+    @property
+    def targets(self) -> tuple[Expr, ...]:
+        """The placeholders that gradients are taken for."""
+        return () if self.gradients is None else self.gradients.targets
+
+    @cached_property
+    def outputs(self) -> tuple[Expr, ...]:
+        """The values and the gradients as expressions, before types are known. Kernels do without."""
+        return self.values if self.gradients is None else (*self.values, *self.gradients.expressions())
 
     def bind(self, values: Sequence[Any]) -> Bound:
         """Check converted arguments, and bind the kernel for their types and shapes to their sizes."""
@@ -68,7 +77,7 @@ class Kernels:
     @property
     def results(self) -> tuple[Expr, ...]:
         """The outputs that a call computes."""
-        return self.outputs if self.options["values"] else self.outputs[len(self.outputs) - len(self.targets) :]
+        return self.outputs if self.options["values"] else self.outputs[len(self.values) :]
 
     def run(self, values: Sequence[Any], bound: Bound | None = None) -> list[Any]:
         """The results for converted arguments, as the kernel for them gives them, or another one."""
@@ -107,7 +116,7 @@ class Kernels:
                 found = self.variants.get(kinds)
                 if found is None:
                     arguments = {n.name or "": k for n, k in zip(self.inputs, kinds, strict=True)}
-                    found = compile_variant(self.outputs, self.inputs, arguments, self.targets, **self.options)
+                    found = compile_variant(self.values, self.inputs, arguments, self.gradients, **self.options)
                     self.variants[kinds] = found
         return found
 
@@ -155,6 +164,7 @@ class Dispatch:
         signature: the placeholders.
         wrt: the placeholders that gradients are taken for; None: all that hold floating-point numbers.
         structure: the structure in which the outputs' values are returned.
+        observed: the nodes whose values are shown after each call.
         options: how to compile.
     """
 
@@ -164,6 +174,7 @@ class Dispatch:
         signature: Signature,
         wrt: Sequence[Expr] | None,
         structure: Any,
+        observed: Sequence[Expr],
         options: Mapping[str, Any],
     ) -> None:
         self.outputs, self.signature, self.wrt, self.options = tuple(outputs), signature, wrt, options
@@ -171,8 +182,7 @@ class Dispatch:
         self.kernels: dict[tuple[Way, tuple[str, ...]], Kernels] = {}
         self.plans: dict[Way, dict[Any, runtime.Plan]] = {}
         self._pack = _packer(structure)
-        self.observed = observed(self.outputs)
-        """What is shown after each call."""
+        self.observed = observed
 
     def caller(self, what: str, doc: str | None) -> runtime.Caller:
         """A callable that answers one kind of calls, natively what it has seen before; with a docstring."""
@@ -278,7 +288,7 @@ class Dispatch:
         return floating
 
     def kernels_for(self, way: Way, names: tuple[str, ...]) -> Kernels:
-        """The outputs for a way of calling; gradients share one graph with the value."""
+        """What is computed for a way of calling; gradients share one graph with the value."""
         found = self.kernels.get((way, names))
         if found is None:
             with _lock:
@@ -289,31 +299,10 @@ class Dispatch:
     def _kernels(self, way: Way, names: tuple[str, ...]) -> Kernels:
         by_name = dict(zip(self.signature.names, self.inputs, strict=True))
         targets = [by_name[name] for name in names]
-        grads = [] if way.what == VALUE else self._gradients(targets, way.cotangent)
+        gradients = None if way.what == VALUE else gradients_of(self.outputs, targets, way.cotangent)
         inputs = (*self.inputs, COTANGENT) if way.cotangent else self.inputs
         shown = [node.args[0] for node in self.observed] if way.shown else []
-        return Kernels((*self.outputs, *shown, *grads), inputs, targets, way.what != GRAD, self.options)
-
-    def _gradients(self, targets: Sequence[Expr], cotangent: bool) -> list[Expr]:
-        """The gradients of the floating-point outputs, in the order of `targets`."""
-        for target in targets:
-            check_differentiable(target)
-        outputs = [o for o in self.outputs if o.type.dtype is None or o.type.dtype.kind == "f"]
-        if not outputs:
-            kind = self.outputs[0].type.dtype
-            raise GradientError(f"the output is {kind}; only floating-point values have gradients")
-        seeds = [as_expr(ar.full_like(o, fill=1)) for o in outputs]
-        if cotangent:
-            if len(outputs) != 1:
-                raise GradientError(f"cotangent= needs a single output, this function has {len(outputs)}")
-            with origin.derived_from():  # the caller's line is to blame where it does not fit
-                weights = ar.broadcast_like(COTANGENT * seeds[0], outputs[0], axis=(), keepdims=True)
-            seeds = [as_expr(weights)]
-        if len(targets) == 1 and not cotangent:
-            found = slope(outputs, targets[0])
-            if found is not None:
-                return [found]
-        return pullback(outputs, seeds, targets)
+        return Kernels((*self.outputs, *shown), gradients, inputs, {"values": way.what != GRAD, **self.options})
 
 
 def _nowhere() -> None:

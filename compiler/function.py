@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -25,9 +25,10 @@ from compiler.runtime import Caller
 from compiler.specialise import ArgumentType
 from compiler.variant import Variant
 from symgraph.errors import ArgumentError, DTypeError, SymbolError, SymgraphError
-from symgraph.expr import Expr, as_expr, from_table, placeholders, to_table, toposort
+from symgraph.expr import Expr, as_expr, from_table, to_table, toposort
 from symgraph.grad import check_differentiable
 from symgraph.interning import collection_paused
+from symgraph.observe import observed
 from symgraph.ops import array as ar
 from symgraph.ops.observe import named
 from symgraph.tree import flatten, unflatten
@@ -70,13 +71,16 @@ class Function:
         if not flat:
             raise ArgumentError("compile: there is nothing to compile")
         self.outputs = tuple(_as_output(o) for o in flat)
-        _check_closed(self.outputs)
-        self.signature = Signature(_checked_inputs(placeholders(self.outputs), inputs), inputs is not None)
+        order = toposort(self.outputs)
+        _check_closed(order)
+        found = [node for node in order if node.op is ar.placeholder]
+        self.signature = Signature(_checked_inputs(found, inputs), inputs is not None)
         self.inputs = self.signature.inputs
         self.wrt = None if wrt is None else tuple(_checked_wrt(self.inputs, wrt))
         self.options = {"fma": bool(fma), "verify": bool(verify)}
         self.__name__ = "compiled"
-        self.dispatch = Dispatch(self.outputs, self.signature, self.wrt, self.structure, self.options)
+        shown = observed(self.outputs, order)
+        self.dispatch = Dispatch(self.outputs, self.signature, self.wrt, self.structure, shown, self.options)
         self._callers: dict[str, Caller] = {}
         self._value: Caller = partial(_first_value, weakref.ref(self), self.dispatch)
 
@@ -503,8 +507,8 @@ def _as_output(value: Any) -> Expr:
         raise ArgumentError(f"compile: expected symbols, got {type(value).__name__}: {value!r:.80}") from None
 
 
-def _check_closed(outputs: Sequence[Expr]) -> None:
-    for node in toposort(outputs):
+def _check_closed(order: Iterable[Expr]) -> None:
+    for node in order:
         if node.op is ar.bound:
             raise SymbolError(
                 f"compile: {node!r} stands for a value inside the body of a loop, and has none outside of it; let the "

@@ -81,9 +81,14 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
             derived.follow(node.marks)
             replace[node] = typed_placeholder(node.name or "", ArrayType(given.dtype, shape, given.weak))
     graph = Graph(rebuild(outputs, replace, lambda size: dims.substitute(size, sizes), order))
-    new_inputs = [replace[n] for n in inputs]
+    return settled(Typed(graph, tuple([replace[n] for n in inputs]), ()))
+
+
+def settled(typed: Typed) -> Typed:
+    """The graph with what its sizes must satisfy beside what was known of them; sizes that must be equal are one."""
+    graph, inputs, requirements = typed.graph, typed.inputs, list(typed.requirements)
     found = _requirements(graph)
-    requirements = list(found)
+    requirements += found
     # An equality of two plain sizes merges them, so that axes known to be equal can share a loop.
     for _ in range(64):
         merged = _merge(found)  # those of the rounds before hold in this graph by its very sizes
@@ -91,7 +96,7 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
             break
         again: dict[Expr, Expr] = {}
         with origin.derived_from() as derived:
-            for old in dict.fromkeys((*new_inputs, *[n for n in graph.order if n.op is ar.placeholder])):
+            for old in dict.fromkeys((*inputs, *[n for n in graph.order if n.op is ar.placeholder])):
                 shape = tuple(dims.substitute(s, merged) for s in _shape(old))
                 derived.follow(old.marks)
                 again[old] = typed_placeholder(old.name or "", ArrayType(old.type.dtype, shape, old.type.weak))
@@ -100,10 +105,10 @@ def specialise(outputs: Sequence[Expr], inputs: Sequence[Expr], arguments: Mappi
             return dims.substitute(size, merged)
 
         graph = Graph(rebuild(graph.outputs, again, rule, graph.order))
-        new_inputs = [again[n] for n in new_inputs]
+        inputs = tuple([again[n] for n in inputs])
         found = _requirements(graph)
         requirements += found
-    return Typed(graph, tuple(new_inputs), tuple(dict.fromkeys(requirements)))
+    return Typed(graph, inputs, tuple(dict.fromkeys(requirements)))
 
 
 def _shape(node: Expr) -> Shape:
@@ -174,6 +179,8 @@ def _requirements(graph: Graph) -> list[Requirement]:
     found: dict[tuple[Size, str, Size], Requirement] = {}
     seen: set[Any] = set()
     for node in graph.order:
+        if not node.type.shape and node.op.kind == "elementwise":
+            continue  # of single values
         for body in bodies_of(node):
             found.update({(r.left, r.relation, r.right): r for r in _requirements(Graph(body.outputs))})
         rule = _RULES.get(node.op.name) or _RULES.get(node.op.kind)

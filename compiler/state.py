@@ -14,7 +14,7 @@ from symgraph import control as cl
 from symgraph.errors import ArgumentError
 from symgraph.expr import Expr, as_expr, from_table, placeholder, placeholders, rebuild, to_table
 from symgraph.ops import array as ar, control as ct
-from symgraph.state import MARK, Parameter, parameter, parameter_of
+from symgraph.state import MARK, Parameter, any_parameters, parameter, parameter_of
 from symgraph.tree import LEAF, flatten, unflatten
 
 STEPS = placeholder("steps", (), np.int64)
@@ -32,7 +32,7 @@ def parameters_in(outputs: Any, updates: Mapping[Any, Any] | None) -> list[Param
     """The parameters that expressions use, and those that are updated."""
     given = (*flatten(outputs)[0], *(updates or {}).values())
     values = [as_expr(v) for v in given if isinstance(getattr(v, "expr", v), Expr | np.ndarray)]
-    found = [parameter_of(node) for node in placeholders(values)]
+    found = [parameter_of(node) for node in (placeholders(values) if any_parameters() else ())]
     return list(dict.fromkeys([*(p for p in found if p is not None), *(updates or {})]))
 
 

@@ -12,15 +12,16 @@ import numpy as np
 from compiler import kernel, machine, runtime
 from compiler.arguments import SUPPORTED
 from compiler.emit_entry import AGAIN
+from compiler.gradients import Gradients
 from compiler.graph import Graph
 from compiler.layout import lay_out, memory_base, shape_of
-from compiler.passes import Step, optimise
+from compiler.passes import Step, optimise, roll_values
 from compiler.program import Program
 from compiler.runtime import layout as at
 from compiler.runtime.interrupt import INTERRUPTED
 from compiler.runtime.plan import Bound, Result
 from compiler.schedule import Scheduler
-from compiler.specialise import ArgumentType, Requirement, Typed, specialise
+from compiler.specialise import ArgumentType, Requirement, Typed, settled, specialise
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError, DTypeError, SymgraphError, located
@@ -57,6 +58,11 @@ class Variant:
     def failed(self, sizes: Mapping[str, int]) -> Requirement | None:
         """The first requirement that these sizes do not meet."""
         return next((r for r in self.typed.requirements if not r.holds(sizes)), None)
+
+    @property
+    def before(self) -> tuple[Expr, ...]:
+        """The outputs before optimisation, gradients among them."""
+        return next(step.outputs for step in reversed(self.steps) if step.name in (TYPED, GRADIENTS))
 
     @property
     def known_sizes(self) -> dict[str, int] | None:
@@ -153,24 +159,29 @@ def _raise_status(errors: Sequence[tuple[type[Exception], str]], sizes: Mapping[
     raise kind("\n  where ".join([text, ", ".join(named)] if named else [text]))
 
 
+TYPED, GRADIENTS = "typed", "gradients"
+"""Steps that are no passes. Before gradients are made, the outputs are the values, what gradients are taken of, and
+cotangents."""
+
+
 @collection_paused()
 def compile_variant(
     outputs: Sequence[Expr],
     inputs: Sequence[Expr],
     arguments: Mapping[str, ArgumentType],
-    targets: Sequence[Expr] = (),
+    gradients: Gradients | None = None,
     *,
     values: bool = True,
     fma: bool,
     verify: bool,
 ) -> Variant:
-    """Types, passes, schedule and machine code of a graph.
+    """Types, gradients, passes, schedule and machine code of a graph.
 
     Args:
-        outputs: expressions; the last of them are gradients, where there are `targets`.
+        outputs: expressions.
         inputs: the placeholders, in the order of the kernel's arguments.
         arguments: a type for each placeholder's name.
-        targets: the inputs that the gradients belong to.
+        gradients: what is differentiated.
         values: compute also what is no gradient; else it is only checked, so that gradients exist where values do.
         fma: fuse multiplications and additions.
         verify: check the graph after every pass.
@@ -179,25 +190,16 @@ def compile_variant(
         SymgraphError: the graph does not fit the arguments, or needs a dtype that kernels lack; at the user's line.
         CompileError: the compiler failed; its attribute `table` holds the graph.
     """
-    typed = specialise(outputs, inputs, arguments)
-    count = len(outputs) - len(targets)
-    grads = _in_dtypes_of(typed.outputs[count:], [typed.inputs[inputs.index(target)] for target in targets])
-    wanted = (*typed.outputs[:count], *grads) if values else tuple(grads)
-    if wanted != typed.outputs:
-        typed = replace(typed, graph=Graph(wanted))
-    nodes = typed.graph.order
-    kinds = {node.type for node in nodes if node.op.kind != "control"}
-    refused = {kind for kind in kinds if kind.dtype not in SUPPORTED}
-    for node in nodes if refused else ():
-        if node.type in refused:
-            types = ", ".join(str(a.type.dtype) for a in node.args)
-            error = DTypeError(
-                f"{node.op.name} of {types} is {node.type.dtype}, as in NumPy; kernels compute in bool, integers, "
-                f"float32 and float64: convert with .astype('float64') first"
-            )
-            raise located(error, node.origins, [(format_expr(a, 60), str(a.type)) for a in node.args])
+    ends = () if gradients is None else (*gradients.outputs, *gradients.cotangents)
+    typed = specialise((*outputs, *ends), inputs, arguments)
     try:
-        steps: list[Step] = [Step("typed", typed.outputs, ())]
+        steps: list[Step] = [Step(TYPED, typed.outputs, ())]
+        if gradients is not None:
+            targets = tuple([typed.inputs[inputs.index(target)] for target in gradients.targets])
+            rolled = roll_values(typed.graph, after=steps.append)
+            typed = settled(replace(typed, graph=_differentiated(rolled, len(outputs), gradients, targets, values)))
+            steps.append(Step(GRADIENTS, typed.outputs, ()))
+        _check_dtypes(typed.graph)
         final = optimise(typed.graph, fma=fma, after=steps.append)
         laid = lay_out(final)
         steps.append(Step("lay out", tuple(laid), ()))
@@ -212,6 +214,29 @@ def compile_variant(
         raise
     except Exception as error:
         raise _failure(error, typed) from error
+
+
+def _differentiated(graph: Graph, count: int, gradients: Gradients, targets: tuple[Expr, ...], values: bool) -> Graph:
+    """The graph of `count` values, where they are wanted, and of gradients, from that of values, of what is
+    differentiated and of cotangents."""
+    ends = len(gradients.outputs) + count
+    made = Gradients(graph.outputs[count:ends], graph.outputs[ends:], targets, gradients.weighed).expressions()
+    return Graph((*(graph.outputs[:count] if values else ()), *_in_dtypes_of(made, targets)))
+
+
+def _check_dtypes(graph: Graph) -> None:
+    """Raise DTypeError, at the user's line, where kernels lack the dtype of a node."""
+    nodes = graph.order
+    kinds = {node.type for node in nodes if node.op.kind != "control"}
+    refused = {kind for kind in kinds if kind.dtype not in SUPPORTED}
+    for node in nodes if refused else ():
+        if node.type in refused:
+            types = ", ".join(str(a.type.dtype) for a in node.args)
+            error = DTypeError(
+                f"{node.op.name} of {types} is {node.type.dtype}, as in NumPy; kernels compute in bool, integers, "
+                f"float32 and float64: convert with .astype('float64') first"
+            )
+            raise located(error, node.origins, [(format_expr(a, 60), str(a.type)) for a in node.args])
 
 
 def _in_dtypes_of(grads: Sequence[Expr], targets: Sequence[Expr]) -> list[Expr]:

@@ -373,14 +373,20 @@ def constant(value: Any) -> Expr:
     >>> sg.constant(1) + sg.placeholder("a")
     1 + a
     """
-    if type(value) is not float and type(value) is not int:
-        value = _plain_data(value)
-        if isinstance(value, Value) and hasattr(value, "type"):
-            return as_expr(value)
-    held = ConstantValue(value)
-    node: Expr | None = ar.constant.nodes.get(held._key)
+    node: Expr | None
+    if type(value) is float:  # most constants; most of them are there already
+        node = ar.constant.nodes.get((float, _bytes(value)))
+    else:
+        if type(value) is not int:
+            value = _plain_data(value)
+            if isinstance(value, Value) and hasattr(value, "type"):
+                return as_expr(value)
+        node = None
     if node is None:
-        return _made(held._key, ar.constant, (), (("value", held),), held.type, 3)
+        held = ConstantValue(value)
+        node = ar.constant.nodes.get(held._key)
+        if node is None:
+            return _made(held._key, ar.constant, (), (("value", held),), held.type, 3)
     return node if len(node.marks) >= origin.MOST else _marked(node, 3)  # nobody asks where all the ones stand
 
 
@@ -483,19 +489,19 @@ def toposort(outputs: Iterable[Expr]) -> list[Expr]:
         if output in done:
             continue
         done.add(output)
-        open_ = [(output, iter(output.args))]
+        open_, waiting = [output], [iter(output.args)]
         while open_:
-            node, args = open_[-1]
-            for arg in args:
+            for arg in waiting[-1]:
                 if arg not in done:
                     done.add(arg)
                     if arg.args:
-                        open_.append((arg, iter(arg.args)))
+                        open_.append(arg)
+                        waiting.append(iter(arg.args))
                         break
                     order.append(arg)
             else:
-                order.append(node)
-                open_.pop()
+                order.append(open_.pop())
+                waiting.pop()
     return order
 
 

@@ -114,8 +114,8 @@ def pullback(outputs: Sequence[Expr], cotangents: Sequence[Expr], wrt: Sequence[
                         at = branches.get(node)
                         if node.op in (ew.where, ct.switch):
                             at = Branch(at, node, number)  # what belongs to this very side does not leave it
-                        contribution = leaving(as_expr(contribution), at, arg, branches.get(arg), _fitted)
-                    waiting.setdefault(arg, []).append(_without_ones(as_expr(contribution)))
+                        contribution = leaving(as_expr(contribution), at, arg, branches.get(arg), fitted)
+                    waiting.setdefault(arg, []).append(without_ones(as_expr(contribution)))
     return [bars[t] if t in bars else _zeros(t) for t in wrt]
 
 
@@ -126,45 +126,6 @@ def leading(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
         if not leads.isdisjoint(node.args) and (node.op.grad != NONE or node.op is ct.item):
             leads.add(node)
     return leads
-
-
-@collection_paused()
-def slope(outputs: Sequence[Expr], x: Expr) -> Expr | None:
-    """The derivative of the sum of elementwise functions of one symbol, by one forward walk.
-
-    An elementwise rule gives the cotangent of an argument as the partial derivative times the cotangent of the result;
-    element by element the same product carries a tangent forward. A value and its tangent are then used close to each
-    other, where the backward walk would come back to all values at the end.
-
-    Returns:
-        Expr | None: None where an output depends on something else, or on more than the same element of `x`.
-
-    Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 3 (forward mode).
-    """
-    tangents: dict[Expr, Expr] = {x: as_expr(ar.full_like(x, fill=1))}
-    with origin.derived_from(order=1 + max((origin.order_of(o.marks) for o in outputs), default=0)) as derived:
-        for node in toposort(outputs):
-            if node is x or (node.op is ar.constant and not node.type.shape):
-                continue
-            if node.op.kind != "elementwise" or node.op is ew.cast:
-                return None
-            derived.follow(node.marks)
-            params, total = node.params, None
-            for i, arg in enumerate(node.args):
-                if arg in tangents:
-                    part = node.op.vjp(i, tangents[arg], node, node.args, params)
-                    if part is not None:
-                        part = _without_ones(part)
-                        total = part if total is None else ew.add(total, part)
-            if total is not None:
-                tangents[node] = as_expr(total)
-    found = [tangents[o] for o in outputs if o in tangents]
-    if not found:
-        return None
-    total = found[0]
-    for part in found[1:]:
-        total = as_expr(ew.add(total, part))
-    return _fitted(total, x)
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------
@@ -192,13 +153,13 @@ def loop_pullback(node: Expr, bars: Mapping[int, Expr], leads: Collection[Expr])
     after, gathered = body.outputs[:count], body.outputs[count:]
     outer = dict(zip(rest, (*given.states, *given.xs, *given.outside), strict=True))
     # Which parameters matter: those that lead to a target, and from which an item with a cotangent is computed.
-    active = {p for p in rest if outer[p] in leads and _differentiable(p)}
+    active = {p for p in rest if outer[p] in leads and differentiable(p)}
     wanted = {k for k in range(len(body.outputs)) if k in bars}
     while True:
         order = toposort(body.outputs)
         reached = leading(order, list(active))
         needed = set(toposort([body.outputs[k] for k in wanted]))
-        more = {s for s, a in zip(states, after, strict=True) if a in reached and _differentiable(s)} - active
+        more = {s for s, a in zip(states, after, strict=True) if a in reached and differentiable(s)} - active
         wider = {k for k, s in enumerate(states) if s in needed} - wanted
         if not more and not wider:
             break
@@ -268,7 +229,8 @@ def loop_pullback(node: Expr, bars: Mapping[int, Expr], leads: Collection[Expr])
     return contributions
 
 
-def _differentiable(node: Expr) -> bool:
+def differentiable(node: Expr) -> bool:
+    """Whether a value may hold floating-point numbers."""
     return node.type.dtype is None or node.type.dtype.kind == "f"
 
 
@@ -306,25 +268,25 @@ def taped(node: Expr, values: Sequence[Expr]) -> Expr:
 def _collected(contributions: Sequence[Expr], node: Expr) -> Expr:
     """The sum of cotangents in the shape of `node`: broadcasting is undone here, once, and nowhere else."""
     if len(contributions) == 1:
-        return _fitted(contributions[0], node)
+        return fitted(contributions[0], node)
     by_shape: dict[Shape | Opaque, Expr] = {}
     for contribution in contributions:
         shape = contribution.type.shape
         by_shape[shape] = ew.add(by_shape[shape], contribution) if shape in by_shape else contribution
     total: Expr | None = None
     for part in by_shape.values():
-        fitted = _fitted(part, node)
-        total = fitted if total is None else ew.add(total, fitted)
+        own = fitted(part, node)
+        total = own if total is None else ew.add(total, own)
     assert total is not None
     return total
 
 
-def _fitted(part: Expr, node: Expr) -> Expr:
+def fitted(part: Expr, node: Expr) -> Expr:
     """A cotangent in the shape and the dtype of `node`, which most have already."""
     return part if part.type is node.type else as_expr(ar.unbroadcast(part, node))
 
 
-def _without_ones(product: Expr) -> Expr:
+def without_ones(product: Expr) -> Expr:
     """1 * x -> x, so that the seed of ones does not stay in the formula."""
     if product.op is ew.mul:
         for one, x in (product.args, product.args[::-1]):

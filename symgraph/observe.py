@@ -111,13 +111,12 @@ def show(name: str, value: Any, places: Sequence[Origin]) -> None:
     builtins.print(start + text.replace("\n", "\n" + " " * len(start)), flush=True)
 
 
-def observed(outputs: Sequence[Expr]) -> list[Expr]:
-    """The nodes whose values are to be shown, in the order of the formula.
+def observed(outputs: Sequence[Expr], order: Sequence[Expr]) -> list[Expr]:
+    """The nodes whose values are to be shown, in the order of the formula, which is the toposort of the outputs.
 
     Raises:
         SymbolError: one of them is inside a loop or a branch, which hand out nothing but what they return.
     """
-    order = toposort(outputs)
     found = [node for node in order if node.op in rows.OBSERVED]
     branches = branches_of(order, outputs, elementwise=False) if found else {}
     inside = [node for node in found if branches.get(node) is not None]
@@ -135,6 +134,8 @@ def observed(outputs: Sequence[Expr]) -> list[Expr]:
 
 def _inside_loops(order: Sequence[Expr]) -> Iterator[Expr]:
     for node in order:
+        if node.op.kind != "control":
+            continue
         for body in bodies_of(node):
             inner = toposort(body.outputs)
             yield from (n for n in inner if n.op in rows.OBSERVED)

@@ -194,6 +194,11 @@ def _key(mark: Mark) -> Any:
     return mark if type(mark) is Origin else (id(mark[0]), *mark[1:])
 
 
+def _same_place(a: Mark, b: Mark) -> bool:
+    """Whether two marks are one place of a source, which is soon asked."""
+    return type(a) is tuple is type(b) and a[0] is b[0] and a[1] == b[1] and a[2] == b[2]
+
+
 def fused(found: Marks, others: Marks) -> Marks:
     """The marks of a node that took another one in."""
     made = list(found)
@@ -211,6 +216,8 @@ def joined(found: Marks, here: Marks) -> Marks:
     Being used by a gradient does not make a node one.
     """
     if not here:
+        return found
+    if found and _same_place(found[0], here[0]) and len(here) == 1:
         return found
     if type(here[0]) is Derived and found and type(found[0]) is not Derived:
         return found

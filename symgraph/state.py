@@ -175,6 +175,11 @@ def parameter_of(symbol: Expr) -> Parameter | None:
     return None if cell is None else Parameter(symbol, cell)
 
 
+def any_parameters() -> bool:
+    """Whether there is any parameter, which formulas then may use."""
+    return bool(_cells)
+
+
 def plain_name(symbol: Expr) -> str:
     """What users call a placeholder: the name of a parameter, without what tells it apart; "" for other nodes."""
     return (symbol.name or "").partition(MARK)[0]

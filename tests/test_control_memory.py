@@ -89,9 +89,9 @@ def test_checkpoints_keep_few_states() -> None:
         from pathlib import Path
         import symgraph as sg
         def peak(way):
-            r = sg.placeholder("r", (), "float64")
-            f = sg.compile(sg.fori_loop(0, 30_000_000, lambda i, x: r * x * (1 - x), 0.3, checkpoint=way))
-            f.value_and_grad(r=2.7)
+            r, x = sg.placeholder("r", (), "float64"), sg.placeholder("x", (), "float64")
+            f = sg.compile(sg.fori_loop(0, 30_000_000, lambda i, x: r * x * (1 - x), x, checkpoint=way))
+            f.value_and_grad(r=2.7, x=0.3)
             status = Path("/proc/self/status").read_text()  # what getrusage says begins with the parent's peak
             return int(status.split("VmHWM:")[1].split()[0]) * 1024
         few = [peak("sqrt"), peak(1000)][-1]

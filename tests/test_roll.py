@@ -35,12 +35,13 @@ N = 400
 @contextmanager
 def without_loops() -> Iterator[None]:
     """The optimiser without the pass."""
-    whole = passes.PIPELINE
+    before, whole = passes.BEFORE_GRADIENTS, passes.PIPELINE
     try:
+        passes.BEFORE_GRADIENTS = ()
         passes.PIPELINE = tuple(step for step in whole if not step[0].startswith("roll"))
         yield
     finally:
-        passes.PIPELINE = whole
+        passes.BEFORE_GRADIENTS, passes.PIPELINE = before, whole
 
 
 def rolled(outputs: Sequence[Expr]) -> tuple[list[Expr], list[str]]:
@@ -243,6 +244,104 @@ def test_values_and_gradient_are_one_loop_each() -> None:
     assert "steps -> one loop" in function.explain()
 
 
+# -- gradients that calls ask for --------------------------------------------------------------------------------------
+
+
+def called(formula: Formula, **options: Any) -> tuple[Any, dict[str, Any], Any]:
+    """Value and gradients of a call, and the kernel."""
+    y, wrt, values = formula()
+    function = sg.compile(y, wrt=wrt, **options)
+    value, slopes = function.value_and_grad(**values)
+    ((_, variant),) = function.variants()
+    return value, slopes, variant
+
+
+@pytest.mark.parametrize("fma", [False, True])
+@pytest.mark.parametrize("formula", NUMBERS, ids=lambda f: f.__name__)
+def test_loops_are_differentiated(formula: Formula, fma: bool) -> None:
+    """The gradient of a loop is a loop of as many rounds, in which nothing is left of the steps."""
+    value, slopes, variant = called(formula, fma=fma, verify=True)
+    steps = {step.name: step.outputs for step in variant.steps}
+    typed, rolled = len(toposort(steps["typed"])), len(toposort(steps["roll values"]))
+    assert rolled < typed / 4
+    assert len(toposort(variant.before)) < 2 * rolled + 100
+    assert len(set(loops(variant.steps[-1].outputs))) == 1
+    with without_loops():
+        wanted, steep, unrolled = called(formula, fma=fma)
+    assert not loops(unrolled.steps[-1].outputs)
+    assert value.dtype == wanted.dtype and value.tobytes() == wanted.tobytes()
+    for name, slope in slopes.items():
+        assert slope.dtype == steep[name].dtype
+        rough = slope.dtype == np.float32
+        np.testing.assert_allclose(slope, steep[name], rtol=1e-3 if rough else 1e-9, atol=1e-30)
+
+
+def test_gradients_of_steps_make_no_nodes_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [0]
+    make = sg.expr._made
+
+    def counted(*args: Any) -> Expr:
+        made[0] += 1
+        return make(*args)
+
+    monkeypatch.setattr(sg.expr, "_made", counted)
+    counts = []
+    for steps in (1_000, 4_000):
+        y = X
+        for _ in range(steps):
+            y = np.sin(y * W) + H
+        function = sg.compile(y)
+        before = made[0]
+        function.value_and_grad(x=0.3, w=0.8, h=0.1)
+        counts.append(made[0] - before)
+    assert abs(counts[0] - counts[1]) < 20  # numbers, which may be there already
+    assert counts[0] < 500
+
+
+def test_few_steps_are_worth_a_loop_where_their_gradient_is_wanted() -> None:
+    y = X
+    for _ in range(150):
+        y = np.sin(y * W) + H
+    function = sg.compile(y)
+    function(x=0.3, w=0.8, h=0.1)
+    function.grad(x=0.3, w=0.8, h=0.1)
+    found = {what: loops(variant.steps[-1].outputs) for what, variant in function.variants()}
+    assert not found["value"] and len(found["grad"]) == 2
+
+
+def test_steps_with_flat_parts_are_checked_and_replayed() -> None:
+    y = X
+    for _ in range(400):
+        y = np.floor(y * W) * 0.5 + 0.1 * y
+    function = sg.compile(y, wrt=[W])
+    assert function.check_grad(x=0.3, w=0.8)
+    function.debug(x=0.3, w=0.8, what="value_and_grad")
+
+
+def test_weights_of_a_result_of_steps() -> None:
+    """cotangent= goes into a loop's gradient as into that of the steps."""
+    y, ys = X, []
+    for _ in range(N):
+        y = np.sin(y) * W + 0.1
+        ys.append(y)
+    f = sg.compile(np.stack(ys), wrt=[X, W])
+    weights = np.linspace(-1, 1, N)
+    found = f.value_and_grad(x=0.3, w=0.8, cotangent=weights)
+    with without_loops():
+        wanted = sg.compile(np.stack(ys), wrt=[X, W]).value_and_grad(x=0.3, w=0.8, cotangent=weights)
+    for name in "xw":
+        np.testing.assert_allclose(found[1][name], wanted[1][name], rtol=1e-12)
+    with pytest.raises(sg.SymgraphError, match="cotangent"):
+        f.grad(x=0.3, w=0.8, cotangent=np.ones(3))
+
+
+def test_a_step_that_changes_the_result_is_found_in_loops() -> None:
+    y, _, values = newton()
+    assert sg.compile(y, fma=False).bisect(what="value_and_grad", tolerance=1e-9, **values) is None
+    culprit = sg.compile(y).bisect(what="value_and_grad", **values)
+    assert culprit is not None and culprit.stage == "fuse multiply-add"
+
+
 # -- arrays ------------------------------------------------------------------------------------------------------------
 
 
@@ -394,9 +493,9 @@ def test_short_formulas_are_not_looked_through(monkeypatch: pytest.MonkeyPatch) 
     module = importlib.import_module("compiler.passes.roll")
     search, searched = module._longest_path, list[int]()
 
-    def counted(order: Sequence[Expr], failed: Any) -> Any:
+    def counted(order: Sequence[Expr], *others: Any) -> Any:
         searched.append(len(order))
-        return search(order, failed)
+        return search(order, *others)
 
     monkeypatch.setattr(module, "_longest_path", counted)
 

@@ -178,7 +178,7 @@ def _add_stations(
     did = f"After {_count(count, 'rewrite')}, in {_count(len(kernels), 'kernel')}"
     before = {"title": f"{title}, before", "note": f"As written, for ({kinds}).{assumed}", "kernels": []}
     after = {"title": f"{title}, after", "note": f"{did}, for ({kinds}).{assumed}", "kernels": kernels}
-    _add(shared, before, variant.steps[0].outputs, given, {}, sizes)
+    _add(shared, before, variant.before, given, {}, sizes)
     _add(shared, after, variant.steps[-1].outputs, given, _kernel_of(variant), sizes)
 
 

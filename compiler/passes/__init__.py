@@ -5,7 +5,7 @@ A rule keeps type and value: what is exact only over the reals is not done (x - 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from compiler.graph import Graph
@@ -14,9 +14,12 @@ from compiler.passes.fuse import fuse_multiply_add
 from compiler.passes.inside import Pass, inside_first
 from compiler.passes.loops import tidy_loops
 from compiler.passes.rewrite import Rewrite
-from compiler.passes.roll import roll
+from compiler.passes.roll import roll, roll_before_gradients
 from compiler.passes.simplify import simplify
 from symgraph.expr import Expr
+
+BEFORE_GRADIENTS: tuple[tuple[str, Pass], ...] = (("roll values", inside_first(roll_before_gradients)),)
+"""A loop is differentiated as one, and soon; the gradient of steps would be found to repeat itself step by step."""
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("roll", inside_first(roll)),
@@ -42,9 +45,16 @@ def optimise(
     after: Callable[[Step], None] | None = None,
 ) -> Graph:
     """Run the pipeline; `after` is called with every step."""
-    for name, run in PIPELINE:
-        if name == "fuse multiply-add" and not fma:
-            continue
+    return _run(PIPELINE if fma else [p for p in PIPELINE if p[0] != "fuse multiply-add"], graph, after)
+
+
+def roll_values(graph: Graph, after: Callable[[Step], None] | None = None) -> Graph:
+    """What is done before gradients are taken; `after` is called with every step."""
+    return _run(BEFORE_GRADIENTS, graph, after)
+
+
+def _run(pipeline: Iterable[tuple[str, Pass]], graph: Graph, after: Callable[[Step], None] | None) -> Graph:
+    for name, run in pipeline:
         rewrites: list[Rewrite] = []
         outputs = tuple(run(graph, rewrites.append))
         if outputs != graph.outputs:  # else its order need not be found again

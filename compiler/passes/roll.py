@@ -33,6 +33,10 @@ LEAST_STEPS, LEAST_NODES = 32, 1000
 """How many steps, and how many operations on numbers in all of them, are worth a loop: fewer compile quickly as they
 are. Where there is one, others that take what it gathers may be shorter."""
 
+BEFORE_GRADIENTS = 300
+"""How many operations are worth a loop that is to be differentiated: its gradient would be two or three times as
+many."""
+
 LEAST_GRAPH = 256
 """Nodes of a graph that is looked through."""
 
@@ -55,20 +59,25 @@ State = tuple[Member, int]
 """A value that is handed on: what a member was so many steps ago."""
 
 
-def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
-    """x1 = f(x0), x2 = f(x1), ... -> a loop"""
+def roll_before_gradients(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
+    """x1 = f(x0), x2 = f(x1), ... -> a loop, where gradients of it are wanted"""
+    return roll(graph, record, BEFORE_GRADIENTS)
+
+
+def roll(graph: Graph, record: Callable[[Rewrite], None], worth: int = LEAST_NODES) -> list[Expr]:
+    """x1 = f(x0), x2 = f(x1), ... -> a loop; `worth` is how many operations are worth one"""
     if any(node.op is ct.switch for node in graph.order):
         return list(graph.outputs)  # what only one branch needs must stay in it: branches come first
-    if len(graph.order) < LEAST_NODES and all(node.op.kind in PLAIN for node in graph.order):
+    if len(graph.order) < worth and all(node.op.kind in PLAIN for node in graph.order):
         return list(graph.outputs)  # no loop that it may hold is long enough
     failed: set[Expr] = set()
     tokens, before = Tokens(), graph
     budget, attempts = EFFORT * len(graph.order), ATTEMPTS
     while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
-        path = _longest_path(graph.order, failed)
+        path = _longest_path(graph.order, failed, tokens)
         if not path:
             break
-        rolling = _Rolling(graph, graph is before, record)
+        rolling = _Rolling(graph, worth if graph is before else 0, record)
         budget -= len(graph.order)
         for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
             for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
@@ -84,7 +93,7 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
             attempts -= 1
     if len(before.order) < LEAST_GRAPH:
         return list(graph.outputs)
-    least = LEAST_NODES if graph is before else LEAST_STEPS
+    least = worth if graph is before else LEAST_STEPS
 
     def gather(column: Sequence[Expr]) -> list[Expr]:
         return _gathered(graph, column, tokens, least, record)
@@ -94,18 +103,25 @@ def roll(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     return after if 2 * len(Graph(after).order) <= len(before.order) else list(before.outputs)
 
 
-def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple[Expr, int]]:
+def _longest_path(order: Sequence[Expr], failed: Collection[Expr], tokens: Tokens) -> list[tuple[Expr, int]]:
     """The longest path through nodes that are no arrays, or are stored; each with the argument that it goes by."""
+    counts: dict[int, bool] = {}
     depth: dict[Expr, int] = {}
     by: dict[Expr, int] = {}
     last, most = order[0], -1
     for node in order:
+        if not node.args:
+            depth[node] = -1
+            continue
         deepest = at = -1
         for number, arg in enumerate(node.args):
             if depth[arg] > deepest:
                 deepest, at = depth[arg], number
         by[node] = at
-        if is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed):
+        token = tokens[node]
+        if token not in counts:
+            counts[token] = is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed)
+        if counts[token]:
             deepest += node not in failed
         depth[node] = deepest
         if deepest > most:
@@ -118,10 +134,10 @@ def _longest_path(order: Sequence[Expr], failed: Collection[Expr]) -> list[tuple
 
 
 class _Rolling:
-    """Loops along one path, in place of its steps; the first of a graph, or others."""
+    """Loops along one path, in place of its steps; `worth` is how many operations on numbers the first must have."""
 
-    def __init__(self, graph: Graph, first: bool, record: Callable[[Rewrite], None]) -> None:
-        self.graph, self.first, self.record = graph, first, record
+    def __init__(self, graph: Graph, worth: int, record: Callable[[Rewrite], None]) -> None:
+        self.graph, self.worth, self.record = graph, worth, record
         self.now: dict[Expr, Expr] = {}
         self.gone: set[Expr] = set()
 
@@ -136,7 +152,7 @@ class _Rolling:
         steps = find_steps(self.graph, anchors, tokens, numbers, self.now, self.gone)
         if steps is None or steps.rounds < LEAST_STEPS:
             return False
-        if numbers and self.first and not self.gone and steps.rounds * len(steps.members) < LEAST_NODES:
+        if numbers and not self.gone and steps.rounds * len(steps.members) < self.worth:
             return False
         self._replace(steps)
         return True
@@ -187,7 +203,7 @@ def _gathered(
     graph: Graph, column: Sequence[Expr], tokens: Tokens, least: int, record: Callable[[Rewrite], None]
 ) -> list[Expr]:
     """Values, of which as many as follow each other and are computed alike are elements of what a loop gathers."""
-    kinds = [tokens.of(node) for node in column]
+    kinds = [tokens[node] for node in column]
     edges = [0, *(k for k in range(1, len(kinds)) if kinds[k] != kinds[k - 1]), len(kinds)]
     low, high = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
     some = column[low:high]

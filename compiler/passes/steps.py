@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from compiler.graph import Graph
@@ -97,25 +96,28 @@ class Again(Exception):  # noqa: N818  (no error: the search goes on from here)
         self.anchors = anchors
 
 
-class Tokens:
+class Tokens(dict[Expr, int]):
     """Numbers for what makes two nodes the same operation, whatever it is applied to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._numbers: dict[Any, int] = {}
-        self._of: dict[Expr, int] = {}
 
-    def of(self, node: Expr) -> int:
-        """The number of a node's operation."""
-        found = self._of.get(node)
-        if found is None:
-            parts = node.parts
-            found = self._of[node] = self.number((node.op, node.type, parts, exact(parts)))
-        return found
+    def __missing__(self, node: Expr) -> int:
+        parts = node.parts
+        token = self[node] = self.number((node.op, node.type, parts, exact(parts)) if parts else (node.op, node.type))
+        return token
 
     def of_edge(self, node: Expr, argument: int) -> int:
         """The number of a node's operation, reached by one of its arguments, and of what the others are."""
-        others = [(a.op, a.type, a.name) for k, a in enumerate(node.args) if k != argument]
-        return self.number((self.of(node), argument, *others))
+        args = node.args
+        if len(args) == 1:
+            return self[node]
+        if len(args) == 2 and argument >= 0:
+            other = args[1 - argument]
+            return self.number((self[node], argument, other.op, other.type, other.name))
+        others = [(a.op, a.type, a.name) for k, a in enumerate(args) if k != argument]
+        return self.number((self[node], argument, *others))
 
     def number(self, thing: Any) -> int:
         """The number of anything."""
@@ -230,14 +232,20 @@ class _Search:
         """The values that nearly all steps have, with their steps."""
         last, step_of = len(self.anchors) - 1, self.step_of
         tokens = self.tokens
+        fits: dict[int, bool] = {}
         form_of: dict[Expr, int] = {}
         counts: dict[tuple[int, int], int] = {}
         columns: dict[tuple[int, int], list[tuple[int, Expr]]] = {}
         for node in self.graph.order:
             step = step_of.get(node)
-            if step is None or step >= last or not self._fits(node):
+            if step is None or step >= last:
                 continue
-            parts: list[Any] = [tokens.of(node)]
+            token = tokens[node]
+            if token not in fits:
+                fits[token] = self._fits(node)
+            if not fits[token]:
+                continue
+            parts: list[Any] = [token]
             for arg in node.args:
                 at = step_of.get(arg)
                 if at is None:
@@ -245,7 +253,7 @@ class _Search:
                 elif at == step and arg in form_of:
                     parts.append(form_of[arg])
                 elif 0 < step - at <= LAGS:
-                    parts.append((step - at, tokens.of(arg)))
+                    parts.append((step - at, tokens[arg]))
                 else:
                     break
             else:
@@ -304,10 +312,10 @@ class _Search:
         if stacked([self.now.get(node, node) for node in column[self.first :]]) is not None:
             return each
         first = column[len(column) // 2]
-        kind = self.tokens.of(first)
+        kind = self.tokens[first]
         if not first.args or not self._fits(first):
             return None
-        differ = [k for k, node in enumerate(column) if self.tokens.of(node) != kind]
+        differ = [k for k, node in enumerate(column) if self.tokens[node] != kind]
         if differ:
             edges = [-1, *differ, len(column)]
             low, high = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
@@ -332,14 +340,14 @@ class _Search:
             samples = {m.nodes[-2]: m for m in self.members if m.own and _is_product(m.nodes[-2])}
             if not samples:
                 return
+            takers = self._users(samples)
             users: dict[Member, list[tuple[Member, int]]] = {}
             for user in self.members:
                 for number, source in enumerate(user.sources):
                     if isinstance(source, Earlier):
                         users.setdefault(source.member, []).append((user, number))
             for node, member in samples.items():
-                taker = self._only_user(node)
-                if taker is None or taker.op.name not in TAKERS:
+                if len(takers[node]) != 1 or takers[node][0].op.name not in TAKERS:
                     continue
                 inner = users.get(member, [])
                 if not inner:
@@ -354,10 +362,6 @@ class _Search:
                         user.sources[number] = Earlier(member, 0)
                         changed = True
 
-    def _only_user(self, node: Expr) -> Expr | None:
-        found = self.users.get(node, ())
-        return found[0] if len(found) == 1 else None
-
     def _delay(self, member: Member, lag: int) -> None:
         """Compute a member that many steps later, from what is older then."""
         count = len(member.nodes)
@@ -371,13 +375,16 @@ class _Search:
         for k, node in enumerate(member.nodes[lag:], lag):
             self.where[node] = member, k
 
-    @cached_property
-    def users(self) -> dict[Expr, list[Expr]]:
-        """For each node the nodes it is an argument of, as often as it is; results are used twice."""
-        users: dict[Expr, list[Expr]] = {output: [output, output] for output in self.graph.outputs}
+    def _users(self, nodes: Iterable[Expr]) -> dict[Expr, list[Expr]]:
+        """For each of some nodes those that it is an argument of, as often as it is; results are used twice."""
+        users: dict[Expr, list[Expr]] = {node: [] for node in nodes}
+        for output in self.graph.outputs:
+            if output in users:
+                users[output] += (output, output)
         for node in self.graph.order:
             for arg in node.args:
-                users.setdefault(arg, []).append(node)
+                if arg in users:
+                    users[arg].append(node)
         return users
 
     # what is needed
