@@ -81,7 +81,7 @@ def roll(graph: Graph, record: Callable[[Rewrite], None], worth: int = LEAST_NOD
         budget -= len(graph.order)
         for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
             for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
-                several = Stretch(stretch.start, stretch.period * times, stretch.times // times)
+                several = stretch.joined(times)
                 if budget > 0 and several.times >= LEAST_STEPS:
                     budget -= len(graph.order)
                     if rolling.along([node for node, _ in path], several, tokens):
