@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from compiler.bodies import weight
+from compiler.costs import weight
 from compiler.program import (
     Accumulate,
     Address,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
-from compiler.bodies import weight
+from compiler.costs import weight
 from compiler.program import (
     LOW,
     Accumulate,

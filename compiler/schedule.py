@@ -14,7 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from compiler.bodies import Bodies, accesses_of, base_of, computed, dtype_of, is_gathered, number_of, own_cost
+from compiler.bodies import Bodies, accesses_of, base_of, computed, dtype_of, is_gathered, number_of
+from compiler.costs import own_cost
 from compiler.layout import (
     ZERO,
     Index,

@@ -19,6 +19,7 @@ import symgraph as sg
 from compiler import interpret
 from symgraph.errors import GradientError
 from symgraph.op import NONE, REGISTRY
+from symgraph.ops import elementwise as ew
 from symgraph.tree import flatten, unflatten
 
 Formulas = dict[str, tuple[Any, list[Any], list[Any]]]
@@ -527,3 +528,17 @@ def test_sine_by_its_series(terms: int, value: float, gradient: float) -> None:
 
     got = compiled(series, 1)(np.pi / 4)
     np.testing.assert_array_max_ulp(np.array(got), np.array([value, gradient]), 1)
+
+
+def test_what_sizes_must_satisfy_for_a_gradient_alone() -> None:
+    x = sg.placeholder("x")
+    before = ew.cos.grad
+    object.__setattr__(ew.cos, "grad", (lambda g, out, x: g * x[4],))  # a rule that wants five elements
+    try:
+        f = sg.compile(np.cos(x))
+        assert f.grad(x=np.arange(6.0))["x"].tolist() == [4.0] * 6
+        f(x=np.arange(3.0))
+        with pytest.raises(sg.OutOfBoundsError, match=r"getitem: an index is out of bounds for an axis of size 3"):
+            f.grad(x=np.arange(3.0))
+    finally:
+        object.__setattr__(ew.cos, "grad", before)

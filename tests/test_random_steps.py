@@ -17,7 +17,7 @@ from test_roll import loops, without_loops
 
 import symgraph as sg
 
-PROGRAMS = 24
+PROGRAMS = 16
 
 BINARY = (
     "{p} * 0.5 + {q}",
@@ -69,9 +69,11 @@ def check(seed: int) -> int:
     draw = random.Random(f"types {seed}")
     dtype = draw.choice(["float64", "float64", "float32"])
     declared = draw.random() < 0.5
-    w, h = (sg.placeholder(n, shape=(), dtype=dtype) if declared else sg.placeholder(n) for n in "wh")
+    shapes = {n: ("n",) if draw.random() < 0.3 else () for n in "wh"}
+    w, h = (sg.placeholder(n, shape=shapes[n], dtype=dtype) if declared else sg.placeholder(n) for n in "wh")
     xs = sg.placeholder("xs", shape=(360,), dtype=dtype)
-    given = {"w": np.dtype(dtype).type(0.4), "h": np.dtype(dtype).type(0.7)}
+    many = np.linspace(0.3, 0.8, draw.choice([1, 5, 40]), dtype=dtype)
+    given = {n: many if shapes[n] else many[0] for n in "wh"}
     given["xs"] = np.linspace(0.1, 0.9, 360, dtype=dtype)
     y = program(seed)(w, h, xs)
     wrt = draw.choice([[w, h, xs], [w], [h, w]])
@@ -100,7 +102,7 @@ def test_random_steps(seed: int) -> None:
 
 
 def test_most_of_them_are_rolled() -> None:
-    assert sum(check(seed) > 0 for seed in range(12)) >= 8
+    assert sum(check(seed) > 0 for seed in range(6)) >= 4
 
 
 if __name__ == "__main__":

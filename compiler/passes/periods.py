@@ -24,6 +24,10 @@ class Stretch(NamedTuple):
     period: int
     times: int
 
+    def joined(self, times: int) -> Stretch:
+        """With that many periods as one; what is left over comes first."""
+        return Stretch(self.start + self.times % times * self.period, self.period * times, self.times // times)
+
 
 def stretches(sequence: Sequence[int], least: int) -> list[Stretch]:
     """Disjoint stretches of at least `least` periods, in order; the longest are found first.
@@ -55,7 +59,8 @@ def _longest(tokens: Tokens, least: int) -> Stretch | None:
         at = int(np.argmax(lengths))
         count = int(lengths[at]) // period
         if count >= least and lengths[at] > most:
-            best, most = Stretch(int(edges[at]) + 1, period, count), int(lengths[at])
+            start = int(edges[at]) + 1 + int(lengths[at]) % period  # what is left over comes first: steps end whole
+            best, most = Stretch(start, period, count), int(lengths[at])
     return best
 
 

@@ -8,15 +8,18 @@ elsewhere is gathered. The gradient of such a formula is a path of the same kind
 gathered.
 
 Numbers are rolled wherever that is long. Arrays are rolled where a step ends in memory in any case, as a product or a
-reduction does; elementwise steps on arrays are better off in one loop nest, in which nothing is stored between them.
+reduction does. Elementwise steps on arrays could stay in one loop nest, in which nothing is stored between them: they
+are rolled where they compute much for each array that a loop stores.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from compiler.costs import own_cost
 from compiler.graph import Graph
 from compiler.passes.columns import line, shape_of, stacked
 from compiler.passes.periods import Stretch, stretches
@@ -46,6 +49,15 @@ IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
 PLAIN = ("elementwise", "source")
 """Kinds of which loops must have many nodes to be worth it."""
 
+LEAST_WORK = 250
+"""How many additions for an element, in all steps, are worth a loop over arrays: the code of fewer is short."""
+
+HANDED, KEPT = 4, 16
+"""Additions that take as long as handing an element on from round to round, and as keeping it in memory for later."""
+
+MOST_AT_ONCE = 8
+"""How many elementwise steps on arrays one round may hold, to compute enough for what it stores."""
+
 ATTEMPTS = 4
 """Paths that are tried where nothing on the longest can be rolled."""
 
@@ -61,36 +73,41 @@ State = tuple[Member, int]
 
 def roll_before_gradients(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """x1 = f(x0), x2 = f(x1), ... -> a loop, where gradients of it are wanted"""
-    return roll(graph, record, BEFORE_GRADIENTS)
+    return roll(graph, record, BEFORE_GRADIENTS, taped=True)
 
 
-def roll(graph: Graph, record: Callable[[Rewrite], None], worth: int = LEAST_NODES) -> list[Expr]:
-    """x1 = f(x0), x2 = f(x1), ... -> a loop; `worth` is how many operations are worth one"""
+def roll(
+    graph: Graph, record: Callable[[Rewrite], None], worth: int = LEAST_NODES, *, taped: bool = False
+) -> list[Expr]:
+    """x1 = f(x0), x2 = f(x1), ... -> a loop; `worth` is how many operations on numbers are worth one, and `taped`
+    whether its gradient will keep its states"""
     if any(node.op is ct.switch for node in graph.order):
         return list(graph.outputs)  # what only one branch needs must stay in it: branches come first
-    if len(graph.order) < worth and all(node.op.kind in PLAIN for node in graph.order):
+    if len(graph.order) < worth and all(node.op.kind in PLAIN and not node.type.shape for node in graph.order):
         return list(graph.outputs)  # no loop that it may hold is long enough
-    failed: set[Expr] = set()
     tokens, before = Tokens(), graph
-    budget, attempts = EFFORT * len(graph.order), ATTEMPTS
-    while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
-        path = _longest_path(graph.order, failed, tokens)
-        if not path:
-            break
-        rolling = _Rolling(graph, worth if graph is before else 0, record)
-        budget -= len(graph.order)
-        for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
-            for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
-                several = Stretch(stretch.start, stretch.period * times, stretch.times // times)
-                if budget > 0 and several.times >= LEAST_STEPS:
-                    budget -= len(graph.order)
-                    if rolling.along([node for node, _ in path], several, tokens):
-                        break
-        if rolling.gone:
-            graph = Graph(rolling.made(graph.outputs))
-        else:
-            failed.update(node for node, _ in path)
-            attempts -= 1
+    budget = EFFORT * len(graph.order)
+    for arrays in (False, True):  # elementwise steps on arrays come last: they may be part of others
+        failed: set[Expr] = set()
+        attempts = 1 if arrays else ATTEMPTS
+        while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
+            path = _longest_path(graph.order, failed, tokens, arrays)
+            if not path:
+                break
+            rolling = _Rolling(graph, worth if graph is before else 0, taped, record)
+            budget -= len(graph.order)
+            for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
+                for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
+                    several = stretch.joined(times)
+                    if budget > 0 and several.times >= LEAST_STEPS:
+                        budget -= len(graph.order)
+                        if rolling.along([node for node, _ in path], several, tokens):
+                            break
+            if rolling.gone:
+                graph = Graph(rolling.made(graph.outputs))
+            else:
+                failed.update(node for node, _ in path)
+                attempts -= 1
     if len(before.order) < LEAST_GRAPH:
         return list(graph.outputs)
     least = worth if graph is before else LEAST_STEPS
@@ -103,8 +120,11 @@ def roll(graph: Graph, record: Callable[[Rewrite], None], worth: int = LEAST_NOD
     return after if 2 * len(Graph(after).order) <= len(before.order) else list(before.outputs)
 
 
-def _longest_path(order: Sequence[Expr], failed: Collection[Expr], tokens: Tokens) -> list[tuple[Expr, int]]:
-    """The longest path through nodes that are no arrays, or are stored; each with the argument that it goes by."""
+def _longest_path(
+    order: Sequence[Expr], failed: Collection[Expr], tokens: Tokens, arrays: bool
+) -> list[tuple[Expr, int]]:
+    """The longest path through nodes that are no arrays, or are stored, or else `arrays` too; each with the argument
+    that it goes by."""
     counts: dict[int, bool] = {}
     depth: dict[Expr, int] = {}
     by: dict[Expr, int] = {}
@@ -120,7 +140,8 @@ def _longest_path(order: Sequence[Expr], failed: Collection[Expr], tokens: Token
         by[node] = at
         token = tokens[node]
         if token not in counts:
-            counts[token] = is_number(node) or (node.op.kind in IN_MEMORY and node.op is not ar.embed)
+            stored = node.op.kind in IN_MEMORY and node.op is not ar.embed
+            counts[token] = stored or is_number(node) or (arrays and node.op.kind == "elementwise")
         if counts[token]:
             deepest += node not in failed
         depth[node] = deepest
@@ -136,26 +157,36 @@ def _longest_path(order: Sequence[Expr], failed: Collection[Expr], tokens: Token
 class _Rolling:
     """Loops along one path, in place of its steps; `worth` is how many operations on numbers the first must have."""
 
-    def __init__(self, graph: Graph, worth: int, record: Callable[[Rewrite], None]) -> None:
-        self.graph, self.worth, self.record = graph, worth, record
+    def __init__(self, graph: Graph, worth: int, taped: bool, record: Callable[[Rewrite], None]) -> None:
+        self.graph, self.worth, self.taped, self.record = graph, worth, taped, record
         self.now: dict[Expr, Expr] = {}
         self.gone: set[Expr] = set()
 
     def along(self, path: Sequence[Expr], stretch: Stretch, tokens: Tokens) -> bool:
-        """Roll the steps along a stretch of the path, if they are worth a loop; returns whether they are."""
-        start, period, count = stretch
-        one = path[start : start + period]
+        """Roll the steps along a stretch of the path, if they are worth a loop; returns whether there are any."""
+        one = path[stretch.start : stretch.start + stretch.period]
         numbers = all(map(is_number, one))
-        if not numbers and not any(node.op.kind in IN_MEMORY for node in one):
+        steps = self._steps(path, stretch, tokens, numbers)
+        if steps is None:
             return False
+        if numbers:
+            if not self.gone and steps.rounds * len(steps.members) < self.worth:
+                return False
+        elif not any(node.op.kind in IN_MEMORY for node in one):
+            times = _steps_at_once(steps, self.taped)
+            if times is None:
+                return True
+            if times > 1:
+                steps = self._steps(path, stretch.joined(times), tokens, numbers)
+        if steps is not None:
+            self._replace(steps)
+        return True
+
+    def _steps(self, path: Sequence[Expr], stretch: Stretch, tokens: Tokens, numbers: bool) -> Steps | None:
+        start, period, count = stretch
         anchors = path[start : start + period * count : period]
         steps = find_steps(self.graph, anchors, tokens, numbers, self.now, self.gone)
-        if steps is None or steps.rounds < LEAST_STEPS:
-            return False
-        if numbers and not self.gone and steps.rounds * len(steps.members) < self.worth:
-            return False
-        self._replace(steps)
-        return True
+        return None if steps is None or steps.rounds < LEAST_STEPS else steps
 
     def made(self, nodes: Sequence[Expr]) -> list[Expr]:
         """Nodes as they are with loops in place."""
@@ -199,6 +230,28 @@ class _Rolling:
         self.record(Rewrite(f"x{steps.rounds} steps -> one loop", sample, whole))
 
 
+def _steps_at_once(steps: Steps, taped: bool) -> int | None:
+    """How many elementwise steps on arrays a round must hold, to compute enough for what it stores; None where that are
+    too many, or all together are not worth a loop."""
+    states = _states(steps)
+    handed = {member for member, _ in states}
+    kept = _arrays(_rows(steps, states))
+    costs = [own_cost(m.nodes[-1]) for m in steps.members if m.nodes[-1].op.kind == "elementwise"]
+    work = sum(cost for cost in costs if math.isfinite(cost))
+    if work * steps.rounds < LEAST_WORK:
+        return None
+    # What is kept of every step is kept as often as there are steps, states once a round.
+    stored = (HANDED + KEPT * taped) * _arrays(handed)
+    free = work - KEPT * kept
+    if free * MOST_AT_ONCE < stored:
+        return None
+    return max(1, math.ceil(stored / free))
+
+
+def _arrays(members: Collection[Member]) -> int:
+    return sum(not is_number(member.nodes[-1]) for member in members)
+
+
 def _gathered(
     graph: Graph, column: Sequence[Expr], tokens: Tokens, least: int, record: Callable[[Rewrite], None]
 ) -> list[Expr]:
@@ -232,8 +285,7 @@ def _loop(
     """The loop; which states it has, what it gathers, and whether it runs backwards."""
     lag = steps.lag
     states = list(_states(steps))
-    held = set(states)
-    rows = [m for m, used in steps.used.items() if any((m, steps.count - step) not in held for step in used)]
+    rows = _rows(steps, states)
     sources = [source for member in steps.members for source in member.sources]
     over = list(dict.fromkeys(source.nodes[lag:] for source in sources if isinstance(source, Each)))
     outside = list(dict.fromkeys(s.node for s in sources if isinstance(s, Fixed) and not _is_literal(s.node)))
@@ -285,6 +337,12 @@ def _states(steps: Steps) -> dict[State, None]:
         if used == {steps.count - 1}:
             states[member, 1] = None
     return states
+
+
+def _rows(steps: Steps, states: Collection[State]) -> list[Member]:
+    """What is gathered: what is used of steps, and is no state in the end."""
+    held = set(states)
+    return [m for m, used in steps.used.items() if any((m, steps.count - step) not in held for step in used)]
 
 
 def _round(
