@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.account import account
 from compiler.dispatch import BOTH, GRAD, VALUE
 from compiler.layout import shape_of
-from compiler.program import Buffer, Choose, Note, Product, Region, Repeat, Step, picoseconds, walk
+from compiler.program import Block, Buffer, Choose, Note, Product, Region, Repeat, Step, picoseconds, walk
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.expr import Expr
@@ -147,6 +147,8 @@ def title_of(step: Step) -> str:
     """What a step is, in short."""
     if isinstance(step, Product):
         return "product of " + " × ".join(str(size) for size in (step.rows, step.inner, step.columns))
+    if isinstance(step, Block):
+        return ", ".join(map(title_of, step.body.steps))
     if isinstance(step, Repeat):
         return "loop" if step.trips is None or isinstance(step.trips, Buffer) else f"loop of {step.trips} rounds"
     if isinstance(step, Choose):
