@@ -45,7 +45,7 @@ NEAREST, NEAR = 1 << 14, 1 << 19
 """What the rows that run at a time may fill, in bytes: with what a round touches, so that it stays in the nearest cache
 from round to round, and with all that is held for them."""
 
-ROUNDS = 1_000
+ROUNDS = 100
 """How many rounds are expected, where nothing tells, when rows share that room."""
 
 LEAST = 16

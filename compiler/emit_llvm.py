@@ -134,6 +134,8 @@ class ProgramWriter:
             parameters += ["ptr %slots"] if self.around else []
         kind = "void" if self.inner else "i64"
         attribute = "#9" if self.straight else "#2" if self.inner else "#5"
+        if self.block is not None and program is not self.block.body:  # many rounds are short
+            attribute = "#9"
         head = f"\ndefine internal {kind} @{self.name}({', '.join(parameters)}) {attribute} {{"
         module.functions.append("\n".join([head, "entry:", *main.size_loads(), *main.lines, "}"]))
         return parameters
