@@ -149,7 +149,7 @@ def _block(block: Block) -> Cost:
         written={b: bytes_of(b) for b in block.writes if b.role in ARRAYS},
         flops=total(_cost(s).flops for s in block.body.steps),
         partials=total(bytes_of(p.partial) for p in block.partials) * block.chunks,
-        tiles=held_bytes(block.body, block.rows) * block.chunk,
+        tiles=held_bytes(block.body, block.rows) * dims.minimum(block.chunk, block.rows),
         chunks=block.chunks,
     )
 

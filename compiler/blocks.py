@@ -60,13 +60,9 @@ AHEAD = 64
 
 def form_blocks(program: Program) -> None:
     """Join the steps of a program, and of those inside, that run for some rows at a time."""
-    steps, start = program.steps, 0
-    while (grown := _grown(steps, start)) is not None:
-        before, group, after = grown
-        steps = [*before, _block(program, group, [*before, *after]), *after]
-        start = len(before) + 1
-    program.steps = steps
-    for step in steps:
+    if any(isinstance(step, Repeat) for step in program.steps):
+        _Former(program).run()
+    for step in program.steps:
         if isinstance(step, Repeat | Choose):
             for inside in step.inner:
                 form_blocks(inside)
@@ -80,88 +76,136 @@ class _Group:
     steps: list[Part]
     rows: Size
 
-    @property
-    def written(self) -> set[Buffer]:
-        return {b for step in self.steps for b in writes_of(step)}
 
-    @property
-    def read(self) -> set[Buffer]:
-        return {b for step in self.steps for b in reads_of(step)}
+class _Former:
+    """Joins the steps of a program."""
 
-    def joined(self, steps: Sequence[Part]) -> _Group | None:
-        """The group of these steps, which are its own and another."""
-        rows = _rows_of(steps, [self.rows])
-        return None if rows is None else _Group(list(steps), rows)
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.known: dict[Step, tuple[AbstractSet[Buffer], AbstractSet[Buffer]]] = {}
+
+    def run(self) -> None:
+        """Let the program have blocks among its steps."""
+        steps, start = self.program.steps, 0
+        while (grown := self._grown(steps, start)) is not None:
+            before, group, after = grown
+            steps = [*before, self._block(group, [*before, *after]), *after]
+            start = len(before) + 1
+        self.program.steps = steps
+
+    def _touched(self, step: Step) -> tuple[AbstractSet[Buffer], AbstractSet[Buffer]]:
+        """What a step reads, and what it writes."""
+        found = self.known.get(step)
+        if found is None:
+            found = self.known[step] = {*reads_of(step)}, {*writes_of(step)}
+        return found
+
+    def _grown(self, steps: Sequence[Step], start: int) -> tuple[list[Step], _Group, list[Step]] | None:
+        """The first loop by rows from a step on, with all that joins it; what runs before, and what after."""
+        for number, first in enumerate(steps[start:], start):
+            rows = _rows_of([first], []) if isinstance(first, Repeat) else None
+            if rows is not None:
+                assert isinstance(first, Repeat)
+                group = _Group([first], rows)
+                before, group, after = self._with_later(list(steps[:number]), group, steps[number + 1 :])
+                return *self._with_earlier(before, group), after
+        return None
+
+    def _with_later(
+        self, before: list[Step], group: _Group, steps: Sequence[Step]
+    ) -> tuple[list[Step], _Group, list[Step]]:
+        """A group with what comes after it and reads what it has made; steps between go before it or after it."""
+        after: list[Step] = []
+        for number, step in enumerate(steps):
+            if len(after) == AHEAD:
+                after += steps[number:]
+                break
+            wider, ahead = None, list[Step]()
+            if isinstance(step, Part) and any(self._touched(s)[1] & self._touched(step)[0] for s in group.steps):
+                ahead = self._in_the_way(step, after)
+                if not any(self._in_the_way(s, group.steps) for s in ahead):
+                    wider = _joined([*group.steps, _counted(step, group)], group)
+            if wider is None:
+                after.append(step)
+            else:
+                group = wider
+                before = [*before, *ahead]
+                after = [s for s in after if s not in ahead]
+        return before, group, after
+
+    def _with_earlier(self, steps: Sequence[Step], group: _Group) -> tuple[list[Step], _Group]:
+        """A group with the regions before that make what it reads."""
+        kept: list[Step] = []
+        for step in reversed(steps[-AHEAD:]):
+            wider = None
+            wanted = any(self._touched(s)[0] & self._touched(step)[1] for s in group.steps)
+            if isinstance(step, Region) and wanted and not any(self._depends(step, s) for s in kept):
+                wider = _joined([step, *group.steps], group)
+            if wider is None:
+                kept.insert(0, step)
+            else:
+                group = wider
+        return [*steps[:-AHEAD], *kept], group
+
+    def _in_the_way(self, step: Step, others: Sequence[Step]) -> list[Step]:
+        """Of steps before one, those that it must not overtake, or that one of these must not."""
+        found = [step]
+        for other in reversed(others):
+            if any(self._depends(other, s) for s in found):
+                found.append(other)
+        return found[:0:-1]
+
+    def _depends(self, one: Step, other: Step) -> bool:
+        """Whether it matters which of two steps comes first."""
+        (read, written), (also_read, also_written) = self._touched(one), self._touched(other)
+        return not (
+            written.isdisjoint(also_read) and written.isdisjoint(also_written) and read.isdisjoint(also_written)
+        )
+
+    def _block(self, group: _Group, others: Sequence[Step]) -> Block:
+        """The step that a group becomes; what nobody else wants of it is held for some rows at a time."""
+        program = self.program
+        elsewhere = {*program.outputs}.union(*(both for step in others for both in self._touched(step)))
+        steps: list[Step] = [
+            replace(s, count=None) if isinstance(s, Repeat) and s.count not in elsewhere else s for s in group.steps
+        ]
+        late = _late(group.steps)
+        written = dict.fromkeys(b for step in steps for b in writes_of(step))
+        read = dict.fromkeys(b for step in steps for b in reads_of(step) if b not in written)
+        held = [b for b in written if b.role in ("temporary", "tape") and not (b in elsewhere or b in late)]
+        given = [b for b in (*read, *written) if not (b in held or b in late or b.role == "slot")]
+        program.temporaries = [b for b in program.temporaries if b not in held]
+        body = Program(steps, given, [], [], held, program.errors)
+        _hold(body)
+        chunk = _chunk(body, group.rows)
+        chunks = dims.call("ceildiv", group.rows, chunk)
+        return Block(body, group.rows, chunk, chunks, [*read], [b for b in written if b not in held])
 
 
-def _grown(steps: Sequence[Step], start: int) -> tuple[list[Step], _Group, list[Step]] | None:
-    """The first loop by rows from a step on, with all that joins it; what runs before, and what after."""
-    for number, first in enumerate(steps[start:], start):
-        rows = _rows_of([first], []) if isinstance(first, Repeat) else None
-        if rows is not None:
-            assert isinstance(first, Repeat)
-            before, group, after = _with_later(list(steps[:number]), _Group([first], rows), steps[number + 1 :])
-            return *_with_earlier(before, group), after
-    return None
-
-
-def _with_earlier(steps: Sequence[Step], group: _Group) -> tuple[list[Step], _Group]:
-    """A group with the regions before that make what it reads."""
-    kept: list[Step] = []
-    for step in reversed(steps[-AHEAD:]):
-        wider = None
-        if isinstance(step, Region) and group.read & {*writes_of(step)} and not _in_the_way(step, kept):
-            wider = group.joined([step, *group.steps])
-        if wider is None:
-            kept.insert(0, step)
-        else:
-            group = wider
-    return [*steps[:-AHEAD], *kept], group
-
-
-def _with_later(before: list[Step], group: _Group, steps: Sequence[Step]) -> tuple[list[Step], _Group, list[Step]]:
-    """A group with what comes after it and reads what it has made; steps between go before it or after it."""
-    after: list[Step] = []
-    for number, step in enumerate(steps):
-        if len(after) == AHEAD:
-            after += steps[number:]
-            break
-        wider, ahead = None, list[Step]()
-        if isinstance(step, Part) and group.written & {*reads_of(step)}:
-            ahead = _in_the_way(step, after)
-            if not any(_in_the_way(s, group.steps) for s in ahead):
-                wider = group.joined([*group.steps, _counted(step, group)])
-        if wider is None:
-            after.append(step)
-        else:
-            group = wider
-            before = [*before, *ahead]
-            after = [s for s in after if s not in ahead]
-    return before, group, after
-
-
-def _in_the_way(step: Step, others: Sequence[Step]) -> list[Step]:
-    """Of other steps, those that cannot change places with it, or with one of them that cannot."""
-    found = [step]
-    for other in reversed(others):
-        if any(_depends(other, s) for s in found):
-            found.append(other)
-    return found[:0:-1]
-
-
-def _depends(one: Step, other: Step) -> bool:
-    """Whether it matters which of two steps comes first."""
-    written, also = {*writes_of(one)}, {*writes_of(other)}
-    return bool(written & {*reads_of(other)} or also & {*reads_of(one)} or written & also)
+def _joined(steps: Sequence[Part], group: _Group) -> _Group | None:
+    """The group of these steps, which are its own and another, if no row looks at another."""
+    rows = _rows_of(steps, [group.rows])
+    return None if rows is None else _Group(list(steps), rows)
 
 
 def _counted(step: Part, group: _Group) -> Part:
     """A loop of as many rounds as one of the group has run: of as many as that will."""
     if isinstance(step, Repeat):
         for one in group.steps:
-            if isinstance(one, Repeat) and step.trips is not None and step.trips is one.count:
+            if isinstance(one, Repeat) and isinstance(step.trips, Buffer) and step.trips is one.count:
                 return replace(step, trips=one.trips)
     return step
+
+
+def _late(steps: Iterable[Step]) -> set[Buffer]:
+    """What is there when all rows are done: sums over them, and how many rounds were run."""
+    found: set[Buffer] = set()
+    for step in steps:
+        if isinstance(step, Region):
+            found.update(p.buffer for p in step.partials)
+        elif isinstance(step, Repeat) and step.count is not None:
+            found.add(step.count)
+    return found
 
 
 # -- whether no row looks at another -----------------------------------------------------------------------------------
@@ -169,13 +213,11 @@ def _counted(step: Part, group: _Group) -> Part:
 
 def _rows_of(steps: Sequence[Part], expected: Sequence[Size]) -> Size | None:
     """How many rows steps have of which no row looks at another."""
-    written = [b for step in steps for b in writes_of(step)]
-    late = {p.buffer for step in steps if isinstance(step, Region) for p in step.partials}
-    late |= {step.count for step in steps if isinstance(step, Repeat) and step.count is not None}
+    late = _late(steps)
     read = {b for step in steps for b in reads_of(step)}
     if late & read or any(_kept(step) > KEPT for step in steps if isinstance(step, Region)):
         return None
-    changing = {*written} - late
+    changing = {b for step in steps for b in writes_of(step)} - late
     for rows in dict.fromkeys([*expected, *_sizes(steps)]):
         if _Apart(rows, changing, read - changing).steps(steps):
             return rows
@@ -293,26 +335,6 @@ def part_of_row(region: Region, rows: Size) -> Size:
 
 
 # -- how they run ------------------------------------------------------------------------------------------------------
-
-
-def _block(program: Program, group: _Group, others: Sequence[Step]) -> Block:
-    """The step that a group becomes; what nobody else wants of it is held for some rows at a time."""
-    elsewhere = {b for step in others for b in (*reads_of(step), *writes_of(step))} | {*program.outputs}
-    steps: list[Step] = [
-        replace(s, count=None) if isinstance(s, Repeat) and s.count not in elsewhere else s for s in group.steps
-    ]
-    written = dict.fromkeys(b for step in steps for b in writes_of(step))
-    late = {p.buffer for step in steps if isinstance(step, Region) for p in step.partials}
-    late |= {step.count for step in steps if isinstance(step, Repeat) and step.count is not None}
-    held = [b for b in written if b.role in ("temporary", "tape") and b not in elsewhere and b not in late]
-    read = dict.fromkeys(b for step in steps for b in reads_of(step) if b not in written)
-    given = [b for b in (*read, *written) if b not in held and b not in late and b.role != "slot"]
-    program.temporaries = [b for b in program.temporaries if b not in held]
-    body = Program(steps, given, [], [], held, program.errors)
-    _hold(body)
-    chunk = _chunk(body, group.rows)
-    writes = [b for b in written if b not in held]
-    return Block(body, group.rows, chunk, dims.call("ceildiv", group.rows, chunk), [*read], writes)
 
 
 def _hold(program: Program) -> None:

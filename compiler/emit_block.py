@@ -84,7 +84,7 @@ class BlockWriter(Caller):
                 at = body.let(f"mul nsw i64 %chunk, {body.size(inside.elements)}")
                 kind = memory_type(inside.dtype)
                 found[inside] = body.let(f"getelementptr inbounds {kind}, ptr {pointers[around]}, i64 {at}")
-        memory = self._memory(body, low, pointers, found) if self.held else None
+        memory = self._memory(body, low, high, pointers, found) if self.held else None
         rooms = [f"ptr {found[b]}" for b in self.body.rooms]
         slots = ["ptr %slots"] if self.owner.has_slots else []
         given = [pointers[b] for b in step.body.inputs]
@@ -93,20 +93,21 @@ class BlockWriter(Caller):
             module.declare("void @pool_free(ptr, ptr, i64)", pure=False)
             body.do(f"call void @pool_free(ptr null, ptr {memory}, i64 0)")
 
-    def _memory(self, body: Body, low: str, pointers: Mapping[Buffer, str], found: dict[Buffer, str]) -> str:
+    def _memory(self, body: Body, low: str, high: str, pointers: Mapping[Buffer, str], found: dict[Buffer, str]) -> str:
         """Memory for what is held, and the pointers to it; returns the register of its start."""
 
         def pointer(buffer: Buffer) -> str:
             return pointers[buffer] if buffer in pointers else self.owner.slot(body, buffer)
 
         places: dict[Buffer, str] = {}
+        rows = body.let(f"sub i64 {high}, {low}")
         room = "64"
         for buffer, row in self.held.items():
             if buffer in self.tapes:
                 count = body.let(f"mul i64 {self._trips(body, self.tapes[buffer][0], pointer)}, {body.size(row)}")
             else:
                 count = body.size(dims.floordiv(buffer.elements, self.step.rows))
-            count = body.let(f"mul i64 {count}, {body.size(self.step.chunk)}")
+            count = body.let(f"mul i64 {count}, {rows}")
             count = body.let(f"add i64 {body.let(f'mul i64 {count}, {buffer.dtype.itemsize}')}, 127")
             places[buffer] = room  # neighbours keep out of each other's lines
             room = body.let(f"add i64 {room}, {body.let(f'and i64 {count}, -64')}")

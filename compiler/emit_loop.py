@@ -102,7 +102,7 @@ class RepeatWriter(Caller):
 
     def _row(self, body: Body, pointer: str, buffer: Buffer, row: Size, at: str) -> str:
         if self.block is not None and buffer.role == "block":
-            at = body.let(f"mul nsw i64 {at}, {body.size(self.block.chunk)}")
+            at = body.let(f"mul nsw i64 {at}, {body.let('sub nsw i64 %last, %first')}")
             row = dims.floordiv(row, self.block.rows)
         step = at if row == 1 else body.let(f"mul nsw i64 {at}, {body.size(row)}")
         return body.let(f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {pointer}, i64 {step}")

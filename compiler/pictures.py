@@ -118,7 +118,9 @@ def _labelled(outputs: list[Output], labels: list[str]) -> list[Output]:
 
 def computed(step: Step) -> Iterable[Expr]:
     """The nodes that a step computes, some of them more than once."""
-    return [step.node] if not isinstance(step, Region) else (s.node for s in walk(step.items) if isinstance(s, Note))
+    if isinstance(step, Region):
+        return [s.node for s in walk(step.items) if isinstance(s, Note)]
+    return [node for s in step.body.steps for node in computed(s)] if isinstance(step, Block) else [step.node]
 
 
 def sizes_of(function: Function, variant: Variant) -> Mapping[str, int] | None:
