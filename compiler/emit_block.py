@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from compiler.blocks import held, part_of_row
+from compiler.blocks import held, part_of_row, rooms
 from compiler.emit_control import Caller, rounds_at
 from compiler.emit_packed import pack, packed_elements
 from compiler.emit_scalar import Body, memory_type
@@ -159,5 +159,6 @@ def block_sizes(block: Block) -> Iterator[Size]:
                 yield packed_elements(step)
             elif isinstance(step, Repeat):
                 yield step.body.work
-                for buffer in (*step.body.inputs, *step.body.outputs):
+                rows = [row for _, row in step.rounds]
+                for buffer in (*rooms(step), *rows):
                     yield from (buffer.elements, dims.floordiv(buffer.elements, block.rows))
