@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from compiler.blocks import held_bytes
 from compiler.costs import weight
 from compiler.program import (
     Accumulate,
     Address,
+    Block,
     Buffer,
     Choose,
+    Control,
     Fill,
     Finish,
     Item,
@@ -134,7 +137,21 @@ def account(program: Program, copied: Size = 0) -> Account:
 def _cost(step: Step) -> Cost:
     if isinstance(step, Product):
         return _product(step)
+    if isinstance(step, Block):
+        return _block(step)
     return _region(step) if isinstance(step, Region) else _control(step)
+
+
+def _block(block: Block) -> Cost:
+    """Arrays count once; what is held for the rows that run at a time is in a cache."""
+    return Cost(
+        read={b: bytes_of(b) for b in block.reads if b.role in ARRAYS},
+        written={b: bytes_of(b) for b in block.writes if b.role in ARRAYS},
+        flops=total(_cost(s).flops for s in block.body.steps),
+        partials=total(bytes_of(p.partial) for p in block.partials) * block.chunks,
+        tiles=held_bytes(block.body, block.rows) * dims.minimum(block.chunk, block.rows),
+        chunks=block.chunks,
+    )
 
 
 def _control(step: Repeat | Choose) -> Cost:
@@ -256,7 +273,7 @@ def _temporaries(step: Step) -> list[Buffer]:
     """The temporaries that a step needs, in the order of their first use."""
     if isinstance(step, Product):
         found = [step.a[0], step.b[0], step.c[0]]
-    elif isinstance(step, Repeat | Choose):
+    elif isinstance(step, Control):
         found = [*step.reads, *step.writes]
     else:
         found = [s.buffer for s in walk(step.items) if isinstance(s, Load | Store | Finish | Fill)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from compiler.emit_scalar import Body, memory_type, register_type
 from compiler.program import Buffer, Choose
+from symgraph.dims import Size
 
 if TYPE_CHECKING:
     from compiler.emit_llvm import ProgramWriter
@@ -19,7 +20,7 @@ NO_ERROR = (1 << 63) - 1
 
 
 class Caller:
-    """What loops and branches have in common: the buffers they use, and how programs inside are called."""
+    """What loops, branches and blocks have in common: the buffers they use, and how programs inside are called."""
 
     def __init__(self, owner: ProgramWriter, number: int, inner: Sequence[ProgramWriter]) -> None:
         self.owner, self.inner, self.tag = owner, inner, f"at{number}"
@@ -27,15 +28,26 @@ class Caller:
         self.work: list[Buffer] = []
         self.fails = any(writer.fails for writer in inner)
 
-    def room(self, like: Buffer, name: str) -> Buffer:
-        """Memory for a value, for as long as the loop or branch runs."""
-        self.work.append(Buffer(f"{self.tag}_{name}", like.dtype, like.elements, "temporary"))
+    def room(self, like: Buffer, name: str, elements: Size | None = None) -> Buffer:
+        """Memory for a value, or for so many elements, for as long as the loop, branch or block runs."""
+        count = like.elements if elements is None else elements
+        self.work.append(Buffer(f"{self.tag}_{name}", like.dtype, count, "temporary"))
         return self.work[-1]
 
     def alloca(self, name: str, kind: str) -> str:
         """A place on the stack."""
         self.main.lines.insert(0, f"  %{self.tag}.{name} = alloca {kind}, align 8")
         return f"%{self.tag}.{name}"
+
+    def take(self, tape: Buffer, count: str, name: str) -> str:
+        """Memory for so many elements of a tape, noted where it is held; the register that points to it."""
+        main, label = self.main, f"{self.tag}.{name}"
+        room = main.let(f"add i64 {main.let(f'mul i64 {count}, {tape.dtype.itemsize}')}, 64")
+        fresh = main.let(f"call ptr @pool_malloc(ptr null, i64 {room})")
+        main.do(f"br i1 {main.let(f'icmp eq ptr {fresh}, null')}, label %failed, label %{label}")
+        main.label(label)
+        main.do(f"store ptr {fresh}, ptr %{tape.name}.place")
+        return fresh
 
     def call(
         self,
@@ -46,7 +58,7 @@ class Caller:
         parallel: str,
         rows: Sequence[str] = (),
     ) -> None:
-        """Call the function of a program; if it is by rows, `rows` are its rooms, the first and the last row."""
+        """Call the function of a program; in a block, `rows` are its rooms, the first and the last row."""
         program = writer.program
         given = [
             f"{register_type(b.dtype) if b.role == 'scalar' else 'ptr'} {value}"
@@ -56,6 +68,12 @@ class Caller:
         parts = [*given, *(f"ptr {p}" for p in results.values()), "ptr %sizes", f"ptr {parallel}", "ptr %status"]
         parts += rows
         body.do(f"call void @{writer.name}({', '.join(parts)})")
+
+
+def rounds_at(body: Body, pointer: str, buffer: Buffer) -> str:
+    """How many rounds a loop runs that is told by an integer in memory."""
+    body.module.declare("i64 @llvm.smax.i64(i64, i64)")
+    return body.let(f"call i64 @llvm.smax.i64(i64 {integer_at(body, pointer, buffer)}, i64 0)")
 
 
 def number_at(body: Body, pointer: str, buffer: Buffer) -> str:

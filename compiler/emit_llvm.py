@@ -12,19 +12,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from compiler.blocks import held, part_of_row
 from compiler.combine import combining
+from compiler.emit_block import BlockWriter, block_sizes
 from compiler.emit_control import NO_ERROR, ChooseWriter
 from compiler.emit_loop import RepeatWriter, control_sizes
 from compiler.emit_packed import call_packed, packed_elements
 from compiler.emit_product import call_product
 from compiler.emit_region import RegionWriter, fill
 from compiler.emit_scalar import Body, Module, memory_type, register_type
-from compiler.emit_shared import part_of_row, rows_apart
 from compiler.program import (
     Accumulate,
     Address,
+    Block,
     Buffer,
-    Choose,
     Control,
     Fill,
     Finish,
@@ -40,9 +41,11 @@ from compiler.program import (
     SizeOf,
     Step,
     Tiles,
+    grows,
     has_address,
     walk,
 )
+from symgraph import dims
 from symgraph.dims import Size
 
 ON_STACK = 32
@@ -64,8 +67,9 @@ class ProgramWriter:
     """Writes the function that runs a program: it calls the regions and products in order.
 
     A program inside a loop or a branch is a function of its own (`inner`): it takes `%status` instead of returning it;
-    and where it is run chunk by chunk of so many rows (`rows`), the first and the last row, and `rooms`: temporaries of
-    all chunks, and what its products multiply by, packed. With `ticks` it tells when steps end.
+    and inside a `block` the first and the last row that it runs for, and `rooms`: what is held for these rows, with the
+    elements of one; what products multiply by, packed (`packed` tells which matrix); and what chunks accumulate. The
+    program of the block itself knows the slots `around`. With `ticks` it tells when steps end.
     """
 
     def __init__(
@@ -75,21 +79,23 @@ class ProgramWriter:
         module: Module,
         blas: bool,
         inner: bool = False,
-        rows: Size | None = None,
+        block: Block | None = None,
+        around: bool = False,
         register: int = 0,
         ticks: bool = False,
     ) -> None:
         self.program, self.name, self.module, self.blas, self.inner = program, name, module, blas, inner
-        self.rows, self.register, self.ticks = rows, register, ticks
+        self.block, self.around, self.register, self.ticks = block, around, register, ticks
         self.slots = [b for b in program.temporaries if b.role == "slot"]
         self.module.places.update({b: k for k, b in enumerate(self.slots)})
-        self.packed: dict[Product, Buffer] = {}
-        self.rooms: list[Buffer] = []
-        if rows is not None:
-            for number, step in enumerate(program.steps):
-                if isinstance(step, Product):
-                    self.packed[step] = Buffer(f"packed{number}", step.b[0].dtype, packed_elements(step), "temporary")
-            self.rooms = [*(b for b in program.temporaries if b.role == "temporary"), *self.packed.values()]
+        self.has_slots = bool(self.slots) or around
+        self.packed: list[tuple[Product, Buffer, Buffer]] = []
+        self.rooms: dict[Buffer, Size | None] = {} if block is None else dict(held(program, block.rows))
+        for number, step in enumerate(program.steps):
+            if block is not None and isinstance(step, Product):
+                packed = Buffer(f"packed{number}", step.b[0].dtype, packed_elements(step), "temporary")
+                self.packed.append((step, step.b[0], packed))
+                self.rooms[packed] = None
         self.main = Body(self.module)
         self._chunks: dict[Buffer, Size] = {}
         self.straight = inner and not any(_repeats(step) for step in program.steps)
@@ -112,7 +118,7 @@ class ProgramWriter:
             if isinstance(step, Region):
                 buffers, run = self._region(step, number)
                 pieces.append((buffers, run))
-            elif isinstance(step, Repeat | Choose):
+            elif isinstance(step, Control):
                 buffers, run = self._control(step, number)
                 pieces.append((buffers, run))
             else:
@@ -129,10 +135,13 @@ class ProgramWriter:
         parameters += [f"ptr %{b.name}" for b, _ in program.constants]
         parameters += [f"ptr %{b.name}" for b in dict.fromkeys(program.outputs) if b not in program.inputs]
         parameters += ["ptr %sizes", "ptr %parallel", *(["ptr %status"] if self.inner else [])]
-        if self.rows is not None:
+        if self.block is not None:
             parameters += [*(f"ptr %{b.name}" for b in self.rooms), "i64 %first", "i64 %last"]
+            parameters += ["ptr %slots"] if self.around else []
         kind = "void" if self.inner else "i64"
         attribute = "#9" if self.straight else "#2" if self.inner else "#5"
+        if self.block is not None and program is not self.block.body:  # many rounds are short
+            attribute = "#9"
         head = f"\ndefine internal {kind} @{self.name}({', '.join(parameters)}) {attribute} {{"
         module.functions.append("\n".join([head, "entry:", *main.size_loads(), *main.lines, "}"]))
         return parameters
@@ -144,7 +153,7 @@ class ProgramWriter:
         kept = dict.fromkeys(
             b for buffers, _ in pieces for b in buffers if b.role in ("temporary", "tape") or _on_heap(b)
         )
-        for buffer in self.rooms:
+        for buffer in (*self.rooms, *self.program.inputs):
             kept.pop(buffer, None)
         left = 0 if self.inner else STACK_BYTES
         for buffer in list(kept):
@@ -194,29 +203,39 @@ class ProgramWriter:
         runs it."""
         inner = []
         for k, program in enumerate(step.inner):
-            rows = rows_apart(step) if isinstance(step, Repeat) else None
-            writer = ProgramWriter(
-                program, f"{self.name}_inner{number}_{k}", self.module, self.blas, inner=True, rows=rows
-            )
+            name = f"{self.name}_inner{number}_{k}"
+            block, around = (step, self.has_slots) if isinstance(step, Block) else (self.block, False)
+            writer = ProgramWriter(program, name, self.module, self.blas, True, block, around)
             writer.write()
             inner.append(writer)
-        caller: RepeatWriter | ChooseWriter
-        if isinstance(step, Repeat):
+        caller: RepeatWriter | ChooseWriter | BlockWriter
+        if isinstance(step, Block):
+            caller = BlockWriter(self, step, number, inner)
+        elif isinstance(step, Repeat):
             caller = RepeatWriter(self, step, number, inner)
+            self._hold(step, caller)
         else:
             caller = ChooseWriter(self, step, number, inner)
         self.fails |= caller.fails
         return caller.buffers, caller.write
+
+    def _hold(self, step: Repeat, loop: RepeatWriter) -> None:
+        """In a block, what a loop needs is held where the block says."""
+        if self.block is not None:
+            inside = {room: loop.body.rooms[b] for b, room in loop.rooms.items()}
+            rows = self.block.rows
+            self.rooms |= {b: inside.get(b, dims.floordiv(b.elements, rows)) for b in loop.work}
+            self.packed += [(p, step.taken[matrix], loop.rooms[packed]) for p, matrix, packed in loop.body.packed]
 
     def _tick(self) -> None:
         self.module.declare(f"void @{TICK}()", pure=False)
         self.main.do(f"call void @{TICK}()")
 
     def _product(self, p: Product, number: int) -> None:
-        if self.rows is None:
+        if self.block is None:
             call_product(self.main, self.module, p, number, self.blas)
-        else:
-            call_packed(self.main, self.module, p, self.packed[p])
+            return
+        call_packed(self.main, self.module, p, next(packed for product, _, packed in self.packed if product is p))
 
     def _region(self, region: Region, number: int) -> tuple[list[Buffer], Callable[[], None]]:
         """Writes a region's function; returns the buffers it uses, and what calls it."""
@@ -232,6 +251,8 @@ class ProgramWriter:
         rest += ["ptr %sizes", *(["ptr %status"] if writer.checks else [])]
         for p in region.partials:
             self._chunks[p.partial] = region.chunks
+            if self.block is not None:
+                self.rooms[p.partial] = None
         used = list(dict.fromkeys([*buffers, *(p.buffer for p in region.partials), *(f.buffer for f in region.fills)]))
 
         def values(body: Body, chunk: str | None) -> str:
@@ -251,22 +272,22 @@ class ProgramWriter:
         def run() -> None:
             for f in region.fills:
                 fill(main, self.pointer(f.buffer), f)
-            for p in region.partials:
+            for p in region.partials if self.block is None else ():
                 if not _on_heap(p.partial):
                     room = (1 if region.chunks == 1 else MOST_CHUNKS) * p.partial.elements * p.partial.dtype.itemsize
                     main.lines.insert(0, f"  %{p.partial.name} = alloca [{room} x i8], align 64")
             if region.size is None:
                 main.do(f"call void @{name}({values(main, None)})")
-            elif self.rows is not None:
-                parts = main.size(part_of_row(region, self.rows))
+            elif self.block is not None:
+                parts = main.size(part_of_row(region, self.block.rows))
                 low, high = (main.let(f"mul nsw i64 {end}, {parts}") for end in ("%first", "%last"))
                 main.do(f"call void @{name}({values(main, None)}, i64 {low}, i64 {high})")
             elif region.chunks == 1:
                 main.do(f"call void @{name}({values(main, None)}, i64 0, i64 {main.size(region.size)})")
             else:
                 self._parallel(region, name, [b for b in buffers if b.role != "slot"], rest, values)
-            for p in region.partials:
-                self._combine(p, region.chunks)
+            for p in region.partials if self.block is None else ():
+                self.combine(p, region.chunks, f"%{p.partial.name}")
 
         return used, run
 
@@ -307,16 +328,18 @@ class ProgramWriter:
 
     def pointer(self, buffer: Buffer) -> str:
         """A register that points to a buffer."""
-        if buffer.role == "slot":
-            return self.main.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
-        return f"%{buffer.name}"
+        return self.slot(self.main, buffer) if buffer.role == "slot" else f"%{buffer.name}"
 
-    def _combine(self, p: Partial, chunks: Size) -> None:
+    def slot(self, body: Body, buffer: Buffer) -> str:
+        """A register that points to a slot."""
+        return body.let(f"getelementptr inbounds i8, ptr %slots, i64 {8 * self.module.places[buffer]}")
+
+    def combine(self, p: Partial, chunks: Size, partials: str) -> None:
         """buffer = the partials of all chunks combined, in their order."""
         name, main = f"{self.name}_combine_{p.partial.name}", self.main
         text, buffers = RegionWriter(self.module, combining(p, chunks), name).write()
         self.module.functions.append(text)
-        given = [f"ptr %{b.name}" for b in buffers if b.role != "slot"]
+        given = [f"ptr {partials if b is p.partial else f'%{b.name}'}" for b in buffers if b.role != "slot"]
         given += ["ptr %slots"] if p.buffer.role == "slot" else []
         main.do(f"call void @{name}({', '.join([*given, 'ptr %sizes'])})")
 
@@ -421,7 +444,7 @@ def needed_sizes(program: Program) -> list[Size]:
         for step in program.steps:
             need_step(step)
         for buffer in program.temporaries:
-            if buffer.role != "tape":
+            if not grows(buffer):
                 need(buffer.elements)
 
     def need_address(address: Address) -> None:
@@ -430,8 +453,8 @@ def needed_sizes(program: Program) -> list[Size]:
                 need(size)
 
     def need_step(step: Step) -> None:
-        if isinstance(step, Repeat | Choose):
-            need(*control_sizes(step))
+        if isinstance(step, Control):
+            need(*(block_sizes(step) if isinstance(step, Block) else control_sizes(step)))
             for inner in step.inner:
                 need_program(inner)
         elif isinstance(step, Region):

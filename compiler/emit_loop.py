@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from compiler.emit_control import NO_ERROR, Caller, integer_at, number_at
+from compiler.emit_control import NO_ERROR, Caller, number_at, rounds_at
 from compiler.emit_scalar import Body, memory_type
-from compiler.emit_shared import rounds_in_any_order, shared_sizes, write_by_rounds, write_by_rows
+from compiler.emit_shared import rounds_in_any_order, shared_sizes, write_by_rounds
 from compiler.program import Buffer, Choose, Program, Repeat
 from compiler.runtime.interrupt import INTERRUPTED
+from symgraph import dims
 from symgraph.dims import Size
 
 if TYPE_CHECKING:
@@ -72,11 +73,11 @@ class RepeatWriter(Caller):
             for k, (b, row) in enumerate(zip(step.gathered, rows, strict=True))
         ]
         self.kept = [b is not None for b in step.gathered]
-        self.rooms = [self.room(b, f"w{k}") for k, b in enumerate(self.body.rooms)]
-        self.tapes = [b for b in self.gathered if b.role == "tape"]
+        self.rooms = {b: self.room(b, f"w{k}") for k, b in enumerate(self.body.rooms)}
+        self.block = owner.block
+        self.tapes = [b for b in self.gathered if b.role == "tape" and self.block is None]
         self.fails |= bool(self.tapes) or step.limit is not None
         self.shared = rounds_in_any_order(step)
-        self.by_rows = self.body.rows is not None
         brief = isinstance(step.trips, int) and step.trips <= BRIEF and self.body.straight
         self.polls = not (brief or self.shared)
         self.fails |= self.polls
@@ -100,6 +101,9 @@ class RepeatWriter(Caller):
         return found
 
     def _row(self, body: Body, pointer: str, buffer: Buffer, row: Size, at: str) -> str:
+        if self.block is not None and buffer.role == "block":
+            at = body.let(f"mul nsw i64 {at}, {body.let('sub nsw i64 %last, %first')}")
+            row = dims.floordiv(row, self.block.rows)
         step = at if row == 1 else body.let(f"mul nsw i64 {at}, {body.size(row)}")
         return body.let(f"getelementptr inbounds {memory_type(buffer.dtype)}, ptr {pointer}, i64 {step}")
 
@@ -119,10 +123,7 @@ class RepeatWriter(Caller):
             write_by_rounds(self)
             return
         main, step, tag = self.main, self.step, self.tag
-        pointers = {b: self.owner.pointer(b) for b in self.buffers if b.role != "tape"}
-        if self.by_rows:
-            self._write_by_rows(pointers)
-            return
+        pointers = {b: self.owner.pointer(b) for b in self.buffers if b.role != "tape" or self.block is not None}
         rounds = self.alloca("round", "i64")
         main.do(f"store i64 0, ptr {rounds}")
         now: list[str] = []
@@ -156,9 +157,8 @@ class RepeatWriter(Caller):
         states = self._states(now)
         if self.holds is not None:
             flag = self.alloca("holds", "i8")
-            self.call(
-                main, self.holds, self.inputs(main, self.holds.program, at, pointers, states), [flag], "%parallel"
-            )
+            inputs = self.inputs(main, self.holds.program, at, pointers, states)
+            self.call(main, self.holds, inputs, [flag], "%parallel")
             kind = memory_type(self.holds.program.outputs[0].dtype)
             more = main.let(f"icmp ne {kind} {main.let(f'load {kind}, ptr {flag}')}, 0")
             main.do(f"br i1 {more}, label %{tag}.more, label %{tag}.exit")
@@ -181,13 +181,15 @@ class RepeatWriter(Caller):
             p if alone else main.let(f"load ptr, ptr {p}") for p, alone in zip(then, self.in_registers, strict=True)
         ]
         inputs = self.inputs(main, step.body, number, {**here, **self._read_tapes()}, states)
-        self.call(main, self.body, inputs, [*results, *self.rows(main, number, here)], "%parallel")
+        rows = [*(f"ptr {pointers[b]}" for b in self.rooms.values()), "i64 %first", "i64 %last"] if self.block else []
+        self.call(main, self.body, inputs, [*results, *self.rows(main, number, here)], "%parallel", rows)
         self._advance(now, then, states, pointers)
         main.do(f"store i64 {main.let(f'add nsw i64 {at}, 1')}, ptr {rounds}")
         if self.polls:
             self.poll(main, at, clock, f"{tag}.exit")
         if self.body.fails or (self.holds is not None and self.holds.fails):
-            fine = main.let(f"icmp eq i64 {main.let('load i64, ptr %status')}, {NO_ERROR}")
+            kind = "load atomic i64, ptr %status monotonic, align 8" if self.block else "load i64, ptr %status"
+            fine = main.let(f"icmp eq i64 {main.let(kind)}, {NO_ERROR}")
             main.do(f"br i1 {fine}, label %{tag}.head, label %{tag}.exit")
         else:
             main.do(f"br label %{tag}.head")
@@ -221,18 +223,6 @@ class RepeatWriter(Caller):
         body.do(f"br label %{end}")
         body.label(f"{tag}.on")
 
-    def _write_by_rows(self, pointers: dict[Buffer, str]) -> None:
-        trips = self._trips(pointers)
-        assert trips is not None
-        tapes = self._open_tapes(trips)
-        for tape in tapes:
-            self.main.do(f"%{tape.name} = load ptr, ptr %{tape.name}.place")
-        for last, held in zip(self.step.lasts, write_by_rows(self, trips), strict=True):
-            if last is not None:
-                self._copy(self.owner.pointer(last), held, last)
-        if self.step.count is not None:
-            self.main.do(f"store i64 {trips}, ptr {self.owner.pointer(self.step.count)}")
-
     def _states(self, now: Sequence[str]) -> list[str]:
         found = []
         for place, alone, b in zip(now, self.in_registers, self.step.firsts, strict=True):
@@ -243,10 +233,7 @@ class RepeatWriter(Caller):
         main, trips = self.main, self.step.trips
         if trips is None:
             return None
-        if not isinstance(trips, Buffer):
-            return main.size(trips)
-        self.owner.module.declare("i64 @llvm.smax.i64(i64, i64)")
-        return main.let(f"call i64 @llvm.smax.i64(i64 {integer_at(main, pointers[trips], trips)}, i64 0)")
+        return rounds_at(main, pointers[trips], trips) if isinstance(trips, Buffer) else main.size(trips)
 
     def _advance(
         self, now: Sequence[str], then: Sequence[str], states: Sequence[str], pointers: dict[Buffer, str]
@@ -282,9 +269,15 @@ class RepeatWriter(Caller):
             main.do(f"%{tape.name} = load ptr, ptr %{tape.name}.place")
 
     def _copy(self, target: str, source: str, buffer: Buffer) -> None:
-        main = self.main
+        """Copy a value, or the rows of it that are run."""
+        main, count = self.main, self.main.size(buffer.elements)
         self.owner.module.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)", pure=False)
-        count = main.let(f"mul i64 {main.size(buffer.elements)}, {buffer.dtype.itemsize}")
+        if self.block is not None:
+            row = main.size(dims.floordiv(buffer.elements, self.block.rows))
+            kind, start = memory_type(buffer.dtype), main.let(f"mul i64 %first, {row}")
+            target, source = (main.let(f"getelementptr {kind}, ptr {p}, i64 {start}") for p in (target, source))
+            count = main.let(f"mul i64 {main.let('sub i64 %last, %first')}, {row}")
+        count = main.let(f"mul i64 {count}, {buffer.dtype.itemsize}")
         main.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {count}, i1 false)")
 
     # what is gathered in a number of rounds that is found out
@@ -292,11 +285,10 @@ class RepeatWriter(Caller):
     def _read_tapes(self) -> dict[Buffer, str]:
         return {b: f"%{b.name}" for b in self.step.xs if b.role == "tape"}
 
-    def _bytes(self, tape: Buffer, rounds: str) -> str:
+    def _elements(self, tape: Buffer, rounds: str) -> str:
         rows = self.step.body.outputs[len(self.step.firsts) :]
         row = next(r for b, r in zip(self.gathered, rows, strict=True) if b is tape)
-        count = self.main.let(f"mul i64 {rounds}, {self.main.size(row.elements)}")
-        return self.main.let(f"add i64 {self.main.let(f'mul i64 {count}, {row.dtype.itemsize}')}, 64")
+        return self.main.let(f"mul i64 {rounds}, {self.main.size(row.elements)}")
 
     def _open_tapes(self, trips: str | None) -> dict[Buffer, str]:
         main, held = self.main, {}
@@ -305,18 +297,9 @@ class RepeatWriter(Caller):
             main.do(f"store i64 {ROOM}, ptr {room}")
         for k, tape in enumerate(self.tapes):
             held[tape] = self.alloca(f"tape{k}", "ptr")
-            self._take(tape, self._bytes(tape, str(ROOM) if trips is None else trips), held[tape], f"open{k}")
+            fresh = self.take(tape, self._elements(tape, str(ROOM) if trips is None else trips), f"open{k}")
+            main.do(f"store ptr {fresh}, ptr {held[tape]}")
         return held
-
-    def _take(self, tape: Buffer, count: str, held: str, name: str) -> str:
-        """Memory for a tape, noted where it is held."""
-        main, label = self.main, f"{self.tag}.{name}"
-        fresh = main.let(f"call ptr @pool_malloc(ptr null, i64 {count})")
-        main.do(f"br i1 {main.let(f'icmp eq ptr {fresh}, null')}, label %failed, label %{label}")
-        main.label(label)
-        main.do(f"store ptr {fresh}, ptr {held}")
-        main.do(f"store ptr {fresh}, ptr %{tape.name}.place")
-        return fresh
 
     def _widen(self, at: str, tapes: dict[Buffer, str]) -> None:
         """Twice the room, where it is full."""
@@ -328,8 +311,9 @@ class RepeatWriter(Caller):
         twice = main.let(f"mul i64 {at}, 2")
         for k, (tape, held) in enumerate(tapes.items()):
             old = main.let(f"load ptr, ptr {held}")
-            count = self._bytes(tape, at)
-            fresh = self._take(tape, self._bytes(tape, twice), held, f"more{k}")
+            count = main.let(f"mul i64 {self._elements(tape, at)}, {tape.dtype.itemsize}")
+            fresh = self.take(tape, self._elements(tape, twice), f"more{k}")
+            main.do(f"store ptr {fresh}, ptr {held}")
             main.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {fresh}, ptr {old}, i64 {count}, i1 false)")
             main.do(f"call void @pool_free(ptr null, ptr {old}, i64 0)")
         main.do(f"store i64 {twice}, ptr {room}")

@@ -16,6 +16,7 @@ from compiler.program import (
     RUN,
     Accumulate,
     Address,
+    Block,
     Buffer,
     Check,
     Choose,
@@ -39,6 +40,7 @@ from compiler.program import (
     Step,
     Store,
     Tiles,
+    grows,
     identity,
     runs,
 )
@@ -139,22 +141,24 @@ def write(program: Program, sizes: Sequence[Size], name: str = "kernel") -> str:
     return "\n".join(w.lines) + "\n"
 
 
-def _steps(w: _Writer, program: Program, level: int) -> None:
+def _steps(w: _Writer, program: Program, level: int, prefix: str = "") -> None:
     """The steps of a program, with room for what is between them."""
     for b in program.temporaries:
-        room = "0" if b.role == "tape" else size_text(b.elements, w.names)
+        room = "0" if grows(b) else size_text(b.elements, w.names)
         w.put(level, f"{b.name} = empty({room}, {b.dtype.name})  # {_text(b.node)}")
     for number, step in enumerate(program.steps):
-        _step(w, step, number, level)
+        _step(w, step, f"{prefix}{number}", level)
 
 
-def _step(w: _Writer, step: Step, number: int, level: int) -> None:
+def _step(w: _Writer, step: Step, number: str, level: int) -> None:
     if isinstance(step, Region):
         _region(w, step, level)
     elif isinstance(step, Product):
         _product(w, step, level)
     elif isinstance(step, Repeat):
         _repeat(w, step, number, level)
+    elif isinstance(step, Block):
+        _block(w, step, number, level)
     else:
         _choose(w, step, number, level)
 
@@ -165,7 +169,7 @@ def write_steps(program: Program, sizes: Sequence[Size]) -> list[str]:
     texts = []
     for number, step in enumerate(program.steps):
         w = _Writer(names)
-        _step(w, step, number, 1)
+        _step(w, step, str(number), 1)
         body = textwrap.dedent("\n".join(w.lines))
         used = set(re.findall(r"\bn\d+\b", body))
         texts.append("\n".join([*(f"# {short} = {size}" for size, short in names.items() if short in used), body]))
@@ -211,7 +215,14 @@ def _rows(w: _Writer, buffer: Buffer, row: Buffer, at: str) -> str:
     return f"{buffer.name}[{at}*{size}:({at} + 1)*{size}]"
 
 
-def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
+def _block(w: _Writer, step: Block, number: str, level: int) -> None:
+    """Its steps one after the other, for all rows at once: none looks at another."""
+    rows, chunk = (size_text(s, w.names) for s in (step.rows, step.chunk))
+    w.put(level, f"# the kernel does the next {len(step.body.steps)} steps for {chunk} of {rows} rows at a time")
+    _steps(w, step.body, level, f"{number}_")
+
+
+def _repeat(w: _Writer, step: Repeat, number: str, level: int) -> None:
     tag, states = f"{level}_{number}", len(step.firsts)
     w.put(level, f"# {_text(step.node)}{_line(step.node)}")
     _function(w, step.body, f"body{tag}", level)
@@ -251,14 +262,14 @@ def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
         results.append(f"t{tag}_{k}")
         w.put(level, f"t{tag}_{k} = empty({size_text(b.elements, w.names)}, {b.dtype.name})")
     for k, (target, part) in enumerate(zip(step.gathered, rows, strict=True)):
-        if target is not None and target.role != "tape":
+        if target is not None and not grows(target):
             results.append(_rows(w, target, part, at))
         else:
             results.append(f"y{tag}_{k}")
             w.put(level, f"y{tag}_{k} = empty({size_text(part.elements, w.names)}, {part.dtype.name})")
     _call(w, f"body{tag}", [*given, *results], tag, level)
     for k, target in enumerate(step.gathered):
-        if target is not None and target.role == "tape":
+        if target is not None and grows(target):
             w.put(level, f"{target.name} = joined({target.name}, y{tag}_{k}, {step.reverse})")
     for k, (name, inside) in enumerate(zip(names, step.body.inputs[1:], strict=False)):
         if inside in step.body.outputs:
@@ -273,7 +284,7 @@ def _repeat(w: _Writer, step: Repeat, number: int, level: int) -> None:
         w.put(level, f"{step.count.name}[:] = round{tag}")
 
 
-def _choose(w: _Writer, step: Choose, number: int, level: int) -> None:
+def _choose(w: _Writer, step: Choose, number: str, level: int) -> None:
     tag = f"{level}_{number}"
     w.put(level, f"# {_text(step.node)}{_line(step.node)}")
     for k, body in enumerate(step.bodies):

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 from compiler import kernel
 from compiler.account import Account, Cost, account, bytes_of, total
 from compiler.emit_product import BLAS_FROM
-from compiler.emit_shared import rounds_in_any_order, rows_apart
+from compiler.emit_shared import rounds_in_any_order
 from compiler.graph import Graph
 from compiler.layout import shape_of
 from compiler.overview import costs, kept, stations
 from compiler.passes.rewrite import Rewrite
 from compiler.program import (
+    Block,
     Buffer,
     Choose,
+    Control,
     Finish,
     Item,
     Loop,
     Note,
+    Partial,
     Product,
     Program,
     Region,
@@ -51,6 +54,7 @@ PLACES = {
     "output": "output",
     "slot": "stack",
     "tape": "memory that grows",
+    "block": "some rows of it",
     "input": "from outside",
     "scalar": "registers",
 }
@@ -121,7 +125,7 @@ class _Schedule:
         self.variant, self.program = variant, variant.program
         self.sizes = variant.known_sizes
         self.depth = 0  # of the loops and branches around
-        self.apart = False  # whether they run for some rows at a time
+        self.block: Block | None = None  # which runs what is told for some rows at a time
         self.unit = "tile"  # what the rows of a loop are rows of
         self.short: dict[str, str] = {}  # what long sizes are called
         self.names: dict[Expr, str] = {}  # what stored values, and sizes, are called
@@ -150,6 +154,8 @@ class _Schedule:
             name = f"{prefix}{number}"
             if isinstance(step, Product):
                 self._product(step, name)
+            elif isinstance(step, Block):
+                self._block(step, name, cost)
             elif isinstance(step, Repeat | Choose):
                 self._control(step, name)
             elif step.size is None:
@@ -158,6 +164,20 @@ class _Schedule:
             else:
                 self._region(step, name, cost)
             self._cost(cost)
+
+    def _block(self, block: Block, name: str, cost: Cost) -> None:
+        self.put(1, f"step {name}: for some rows at a time; threads share the rows{line_of(block.node)}")
+        self.put(2, f"rows: {self.exact(block.rows)}")
+        self.put(2, f"rows at a time: {self.named(f'rows{name}', block.chunk)}")
+        if block.body.temporaries:
+            parts = ", ".join(f"{b.name} {self.size(bytes_of(b))}" for b in block.body.temporaries)
+            self.put(2, f"of this, some rows are held: {parts}")
+        self.put(2, f"held: {self.bytes(cost.tiles)} for each thread")
+        if block.partials:
+            self._partials(block.partials, cost)
+        self.depth, self.block = self.depth + 1, block
+        self._steps(block.body, account(block.body), f"{name}.")
+        self.depth, self.block = self.depth - 1, None
 
     def put(self, level: int, text: str) -> None:
         self.out.append("  " * (level + self.depth) + text)
@@ -180,9 +200,7 @@ class _Schedule:
         for title, program in zip(titles, step.inner, strict=True):
             self.put(2, f"{title}:")
             self.depth += 2
-            self.apart, around = isinstance(step, Repeat) and rows_apart(step) is not None, self.apart
             self._steps(program, account(program), f"{name}.")
-            self.apart = around
             self.depth -= 2
 
     def _rounds(self, step: Repeat) -> str:
@@ -194,13 +212,7 @@ class _Schedule:
             rounds = f"of as many rounds as {step.trips.name} says{backwards}"
         else:
             rounds = f"of {self.exact(step.trips)} rounds{backwards}"
-        if rounds_in_any_order(step):
-            return f"{rounds}; threads share them"
-        return (
-            f"{rounds}, all of them for some rows at a time; threads share the rows"
-            if rows_apart(step) is not None
-            else rounds
-        )
+        return f"{rounds}; threads share them" if rounds_in_any_order(step) else rounds
 
     # sizes
 
@@ -247,7 +259,7 @@ class _Schedule:
             self.put(2, f"for each of {self.exact(dims.product(p.batch))}")
         work = self.value(p.rows * p.columns * p.inner)
         library = p.c[0].dtype.kind == "f" and bool(kernel.blas())
-        if self.apart:
+        if self.block is not None:
             by = "loops over rows; the matrix is packed once, before the first round"
         elif not library:
             by = "loops"
@@ -261,13 +273,15 @@ class _Schedule:
     def _region(self, region: Region, number: str, cost: Cost) -> None:
         assert region.size is not None
         self.put(1, f"step {number}: region of {self.exact(region.size)} rows")
-        if region.chunks == 1:
+        if self.block is not None:
+            pass  # it runs for the rows that the block says
+        elif region.chunks == 1:
             self.put(2, "chunks: one")
         else:
             self.put(2, f"rows in a chunk: {self.named(f'chunk{number}', region.chunk)}")
             self.put(2, f"chunks: {self.named(f'chunks{number}', region.chunks)}; {self._threads(region)}")
         widths = [s.width for s in region.items if isinstance(s, Tiles) and s.width is not None]
-        self.unit = "tile" if widths else "chunk"
+        self.unit = "tile" if widths else "chunk" if self.block is None else "block"
         for width in widths:
             across = ", neighbours in its buffers" if region.across and region.tiles else ""
             self.put(2, f"rows in a tile: {self.named(f'tile{number}', width)}{across}")
@@ -275,12 +289,15 @@ class _Schedule:
         if region.tiles:
             parts = ", ".join(f"{b.name} {self.size(bytes_of(b))}" for b in region.tiles)
             self.put(2, f"tile buffers: {parts}; {self.bytes(cost.tiles)} for each thread")
-        if region.partials:
-            parts = ", ".join(
-                f"{p.buffer.name} {self.size(bytes_of(p.partial))}" + (f" in {p.lanes} lanes" if p.lanes > 1 else "")
-                for p in region.partials
-            )
-            self.put(2, f"per chunk: {parts}; {self.bytes(cost.partials)}, combined in order")
+        if region.partials and self.block is None:
+            self._partials(region.partials, cost)
+
+    def _partials(self, partials: Sequence[Partial], cost: Cost) -> None:
+        parts = ", ".join(
+            f"{p.buffer.name} {self.size(bytes_of(p.partial))}" + (f" in {p.lanes} lanes" if p.lanes > 1 else "")
+            for p in partials
+        )
+        self.put(2, f"per chunk: {parts}; {self.bytes(cost.partials)}, combined in order")
 
     def _threads(self, region: Region) -> str:
         """From which size on threads share the chunks."""
@@ -359,7 +376,7 @@ class _Schedule:
 def _results(step: Step) -> list[Buffer]:
     if isinstance(step, Product):
         return [step.c[0]]
-    if isinstance(step, Repeat | Choose):
+    if isinstance(step, Control):
         return step.writes
     return [s.buffer for s in walk(step.items) if isinstance(s, Store | Finish)]
 

@@ -9,7 +9,7 @@ from compiler import cache
 from compiler.account import Cost, account
 from compiler.graph import Graph
 from compiler.pictures import title_of
-from compiler.program import Control, Note, Product, Region, Step, picoseconds, walk
+from compiler.program import Block, Control, Note, Product, Region, Step, picoseconds, walk
 from compiler.threads import get_num_threads
 from compiler.words import count, in_bytes, in_time, line_of
 from symgraph import dims
@@ -70,7 +70,7 @@ def kept(variant: Variant) -> list[str]:
 
 def estimate(step: Step, sizes: Mapping[str, int], threads: int) -> float:
     """About how many picoseconds a step takes, its chunks shared by threads."""
-    at_once = min(threads, dims.evaluate(step.chunks, sizes)) if isinstance(step, Region) else 1
+    at_once = min(threads, dims.evaluate(step.chunks, sizes)) if isinstance(step, Region | Block) else 1
     return dims.evaluate(picoseconds(step), sizes) / max(at_once, 1)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.account import account
 from compiler.dispatch import BOTH, GRAD, VALUE
 from compiler.layout import shape_of
-from compiler.program import Buffer, Choose, Note, Product, Region, Repeat, Step, picoseconds, walk
+from compiler.program import Block, Buffer, Choose, Note, Product, Region, Repeat, Step, picoseconds, walk
 from symgraph import dims
 from symgraph.dims import Size
 from symgraph.expr import Expr
@@ -118,7 +118,9 @@ def _labelled(outputs: list[Output], labels: list[str]) -> list[Output]:
 
 def computed(step: Step) -> Iterable[Expr]:
     """The nodes that a step computes, some of them more than once."""
-    return [step.node] if not isinstance(step, Region) else (s.node for s in walk(step.items) if isinstance(s, Note))
+    if isinstance(step, Region):
+        return [s.node for s in walk(step.items) if isinstance(s, Note)]
+    return [node for s in step.body.steps for node in computed(s)] if isinstance(step, Block) else [step.node]
 
 
 def sizes_of(function: Function, variant: Variant) -> Mapping[str, int] | None:
@@ -147,6 +149,8 @@ def title_of(step: Step) -> str:
     """What a step is, in short."""
     if isinstance(step, Product):
         return "product of " + " × ".join(str(size) for size in (step.rows, step.inner, step.columns))
+    if isinstance(step, Block):
+        return ", ".join(map(title_of, step.body.steps))
     if isinstance(step, Repeat):
         return "loop" if step.trips is None or isinstance(step.trips, Buffer) else f"loop of {step.trips} rounds"
     if isinstance(step, Choose):

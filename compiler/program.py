@@ -18,6 +18,7 @@ from symgraph import dims
 from symgraph.dims import Size
 from symgraph.errors import CompileError, message
 from symgraph.expr import Expr, format_expr
+from symgraph.ops import control as ct
 from symgraph.scalar import BINARY_MATH, UNARY_MATH
 
 # -- buffers and addresses ---------------------------------------------------------------------------------------------
@@ -30,7 +31,7 @@ class Buffer:
     `role`: "input", "constant" (given with the call), "output" (given, written), "temporary", "slot" (one element on
     the stack), "scalar" (an input passed by value), "tile" (room for the rows of one tile, each chunk its own),
     "partial" (what one chunk accumulates: `elements` for each chunk), "tape" (what a loop gathers in a number of rounds
-    that it finds out).
+    that it finds out), "block" (of its rows, those that run at a time are held, each thread its own).
     """
 
     name: str
@@ -38,6 +39,11 @@ class Buffer:
     elements: Size
     role: str
     node: Expr | None = None
+
+
+def grows(buffer: Buffer) -> bool:
+    """Whether it has as many rows as a loop finds out."""
+    return dims.atoms(ct.RUN) <= dims.atoms(buffer.elements)
 
 
 class Address(NamedTuple):
@@ -417,6 +423,19 @@ class Repeat:
         """The programs inside."""
         return [self.body] if self.holds is None else [self.holds, self.body]
 
+    @property
+    def rounds(self) -> list[tuple[Buffer, Buffer]]:
+        """The arrays that have a row for each round, each with the buffer that this is inside."""
+        states = len(self.firsts)
+        read = zip(self.xs, self.body.inputs[1 + states :], strict=False)
+        written = zip(self.gathered, self.body.outputs[states:], strict=True)
+        return [*read, *((b, row) for b, row in written if b is not None)]
+
+    @property
+    def taken(self) -> dict[Buffer, Buffer]:
+        """What the body takes from outside, by the buffers inside."""
+        return dict(zip(self.body.inputs[1 + len(self.firsts) + len(self.xs) :], self.outside, strict=True))
+
 
 @dataclass(eq=False)
 class Choose:
@@ -446,8 +465,49 @@ class Choose:
         return self.bodies
 
 
-Control = Repeat | Choose
-Step = Region | Product | Repeat | Choose
+@dataclass(eq=False)
+class Block:
+    """Loops and regions that run for `chunk` of `rows` rows at a time, all of them before the next rows, in any order
+    and number of threads: no row looks at another.
+
+    The program's inputs are the buffers that it is given, its temporaries are held for the rows of a chunk alone.
+    """
+
+    body: Program
+    rows: Size
+    chunk: Size
+    chunks: Size
+    reads: list[Buffer]
+    writes: list[Buffer]
+
+    @property
+    def repeats(self) -> list[Repeat]:
+        """Its loops."""
+        return [step for step in self.body.steps if isinstance(step, Repeat)]
+
+    @property
+    def regions(self) -> list[Region]:
+        """Its regions beside the loops."""
+        return [step for step in self.body.steps if isinstance(step, Region)]
+
+    @property
+    def partials(self) -> list[Partial]:
+        """What its chunks accumulate."""
+        return [p for region in self.regions for p in region.partials]
+
+    @property
+    def node(self) -> Expr:
+        """The node of its first loop."""
+        return self.repeats[0].node
+
+    @property
+    def inner(self) -> list[Program]:
+        """The programs inside."""
+        return [self.body]
+
+
+Control = Repeat | Choose | Block
+Step = Region | Product | Control
 
 
 OVERHEAD, UNKNOWN_ROUNDS = 2_000, 10_000
@@ -491,6 +551,28 @@ class Program:
         return total
 
 
+def reads_of(step: Step) -> list[Buffer]:
+    """The buffers that a step reads."""
+    if isinstance(step, Product):
+        return [step.a[0], step.b[0]]
+    if isinstance(step, Control):
+        return step.reads
+    items = list(walk(step.items))
+    read = [s.buffer for s in items if isinstance(s, Load | Fold) or (isinstance(s, Store) and s.combine != "set")]
+    return list(dict.fromkeys(read))
+
+
+def writes_of(step: Step) -> list[Buffer]:
+    """The buffers that a step writes."""
+    if isinstance(step, Product):
+        return [step.c[0]]
+    if isinstance(step, Control):
+        return step.writes
+    found = [f.buffer for f in step.fills]
+    found += [s.buffer for s in walk(step.items) if isinstance(s, Store | Finish | Fill) and s.buffer.role != "partial"]
+    return list(dict.fromkeys([*found, *(p.buffer for p in step.partials)]))
+
+
 def picoseconds(step: Step) -> Size:
     """About how long a step takes, on one thread; 0 where it has no loops."""
     if isinstance(step, Product):
@@ -503,6 +585,8 @@ def picoseconds(step: Step) -> Size:
         for body in step.bodies:
             total = total + body.work
         return total
+    if isinstance(step, Block):
+        return step.body.work
     return 0 if step.size is None else step.size * step.cost
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from compiler.blocks import form_blocks
 from compiler.bodies import Bodies, accesses_of, base_of, computed, dtype_of, is_gathered, number_of
 from compiler.costs import own_cost
 from compiler.layout import (
@@ -120,6 +121,12 @@ class Scheduler:
 
     def run(self) -> Program:
         """The program."""
+        program = self._program()
+        form_blocks(program)
+        return program
+
+    def _program(self) -> Program:
+        """The program, step by step."""
         order = toposort(self.outputs)
         for node in order:
             if node.op.kind not in NOT_COMPUTED:
@@ -341,7 +348,7 @@ class Scheduler:
         """The program of a body; what can fail in it is counted with what can fail here."""
         scheduler = Scheduler(body.parameters, body.outputs)
         scheduler.errors = self.errors
-        return scheduler.run()
+        return scheduler._program()
 
     def _failure(self, node: Expr, kind: type[Exception], text: str) -> int:
         """The number of a failure of a node."""

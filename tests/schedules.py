@@ -97,6 +97,24 @@ def filters_of_small_images() -> Example:
     return Example(sg.compile(np.sum(y * y)), "value_and_grad", arguments)
 
 
+def loop_over_rows() -> Example:
+    a, b = _matrix("a", "n"), _matrix("b", "n")
+    y = sg.fori_loop(0, 333, lambda i, y: np.sin(y * b) + a, a)
+    return Example(sg.compile(y), "value_and_grad", {"a": np.ones(100_000), "b": np.ones(100_000)})
+
+
+def ensemble_with_shared_parameters() -> Example:
+    x, v, p = _matrix("x", "n"), _matrix("v", "n"), _matrix("p", 2)
+
+    def step(i: Any, state: Any) -> Any:
+        x, v = state
+        return x + 0.01 * v, v - 0.01 * (p[0] * np.sin(x) + p[1] * v)
+
+    x_last, v_last = sg.fori_loop(0, 100, step, (x, v))
+    arguments = {"x": np.ones(5000), "v": np.ones(5000), "p": np.ones(2)}
+    return Example(sg.compile(np.sum(x_last**2 + v_last**2), wrt=[p]), "value_and_grad", arguments)
+
+
 EXAMPLES: dict[str, Callable[[], Example]] = {
     make.__name__: make
     for make in (
@@ -109,6 +127,8 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
         variance_of_columns,
         two_layer_network,
         filters_of_small_images,
+        loop_over_rows,
+        ensemble_with_shared_parameters,
     )
 }
 

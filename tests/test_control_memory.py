@@ -14,8 +14,7 @@ from test_promises import script
 
 import symgraph as sg
 from compiler import machine
-from compiler.emit_shared import rows_apart
-from compiler.program import Program, Repeat
+from compiler.program import Block, Program, Repeat
 from symgraph.traced import index_update
 
 
@@ -33,6 +32,10 @@ def programs(function: Any) -> list[Program]:
 
 def repeats(function: Any) -> list[Repeat]:
     return [s for p in programs(function) for s in p.all_steps() if isinstance(s, Repeat)]
+
+
+def blocks(function: Any) -> list[Block]:
+    return [s for p in programs(function) for s in p.all_steps() if isinstance(s, Block)]
 
 
 # -- checkpoints -------------------------------------------------------------------------------------------------------
@@ -210,7 +213,7 @@ def test_products_of_rows_that_stay_apart(batch: int, units: int, dtype: str, mo
         f.check_grad(**given)
     if batch > 1:  # a single row is no matrix
         assert f.explain("schedule").count("packed once") == 2
-        assert all(rows_apart(r) is not None for r in repeats(f))
+        assert {r for b in blocks(f) for r in b.repeats} == {*repeats(f)}
         assert found == found[:1] * 9
 
 
@@ -231,7 +234,7 @@ def test_products_that_look_at_other_rows() -> None:
         for v in given["w"]:
             wanted, _ = body(wanted, v)
         np.testing.assert_allclose(f(**given), wanted, rtol=1e-12)
-        assert rows_apart(repeats(f)[0]) is None
+        assert not blocks(f)
 
 
 # -- endings -----------------------------------------------------------------------------------------------------------

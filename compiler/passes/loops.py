@@ -13,6 +13,7 @@ from compiler.passes import numbers
 from compiler.passes.inside import fresh, levels, name_of
 from compiler.passes.rewrite import Rewrite, with_args
 from compiler.passes.simplify import all_rows
+from compiler.passes.sums import RowSums, row_sums
 from symgraph import origin
 from symgraph.contexts import branches_of
 from symgraph.errors import CompileError
@@ -163,8 +164,9 @@ def _tidied(
         wanted = {keys[k] for member, keys in members for k in used[member]}
         _take_in(whole)
         _add_elements(whole)
-        made_of: dict[Key, _Product | _Elements] = {**_numbers(whole)}
+        made_of: dict[Key, _Product | _Elements | RowSums] = {**_numbers(whole)}
         made_of |= _products(whole, wanted)
+        made_of |= row_sums(whole, wanted)
         wanted = {row for key in wanted for row in (made_of[key].rows if key in made_of else [key])}
         _drop(whole, wanted)
         _move_out(whole)
