@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import symgraph as sg
-from compiler import emit_python, interpret, runtime
+from compiler import emit_python, interpret, passes, runtime
 from compiler.arguments import convert, size_values
 from compiler.dispatch import VALUE, Way
 from compiler.program import Program
@@ -269,3 +270,15 @@ def forms(
     few = {n: v for n, v in (given if few is None else few).items() if n in used}
     found["text"] = (few, run_text(function, few))
     return found
+
+
+@contextmanager
+def without_loops() -> Iterator[None]:
+    """The optimiser without the pass."""
+    before, whole = passes.BEFORE_GRADIENTS, passes.PIPELINE
+    try:
+        passes.BEFORE_GRADIENTS = ()
+        passes.PIPELINE = tuple(step for step in whole if not step[0].startswith("roll"))
+        yield
+    finally:
+        passes.BEFORE_GRADIENTS, passes.PIPELINE = before, whole

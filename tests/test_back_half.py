@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import without_loops
 
 import symgraph as sg
 from compiler import schedule
@@ -45,7 +46,8 @@ def work(length: int, kind: ArgumentType) -> tuple[int, int]:
     for k in range(length):
         y = np.sin(y) * x + k
     typed = specialise([y, *sg.grad(y, [x])], [x], {"x": kind})
-    scheduler = Scheduler(typed.inputs, lay_out(optimise(typed.graph)))
+    with without_loops():  # in which long chains cost less
+        scheduler = Scheduler(typed.inputs, lay_out(optimise(typed.graph)))
     program, scheduled = calls(scheduler.run)
     _, written = calls(emit, program, "core", needed_sizes(program), False, 32)
     return scheduled, written

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import without_loops
 
 import compiler.graph
 import compiler.specialise
@@ -99,7 +100,8 @@ def test_work_grows_with_the_formula(work: Work, body: Any, declared: bool) -> N
     for length in (50, 100, 200):
         x = sg.placeholder("x", shape=("n",), dtype="float64") if declared else sg.placeholder("x")
         before = work.made
-        kept = front(body, length, x, VECTOR)
+        with without_loops():  # in which long chains cost less
+            kept = front(body, length, x, VECTOR)
         made.append(work.made - before)
         del kept
         gc.collect()
@@ -136,7 +138,8 @@ def test_formulas_are_taken_without_looking_for_garbage() -> None:
 
 def test_types_are_inferred_once_for_equal_arguments(work: Work) -> None:
     x = sg.placeholder("x", shape=("n",), dtype="float64")
-    kept = front(wave, 400, x, VECTOR)
+    with without_loops():
+        kept = front(wave, 400, x, VECTOR)
     assert len(Graph(kept[1])) > 1500
     assert work.inferred < 60
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from campaigns import run_many
-from test_roll import loops, without_loops
+from support import without_loops
+from test_roll import loops
 
 import symgraph as sg
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from support import without_loops
 
 import symgraph as sg
-from compiler import passes
 from compiler.graph import Graph
 from compiler.interpret import interpret
 from compiler.passes.columns import stacked
@@ -30,18 +29,6 @@ def number(name: str, dtype: str = "float64") -> Expr:
 X, W, H = number("x"), number("w"), number("h")
 XS = sg.placeholder("xs")
 N = 400
-
-
-@contextmanager
-def without_loops() -> Iterator[None]:
-    """The optimiser without the pass."""
-    before, whole = passes.BEFORE_GRADIENTS, passes.PIPELINE
-    try:
-        passes.BEFORE_GRADIENTS = ()
-        passes.PIPELINE = tuple(step for step in whole if not step[0].startswith("roll"))
-        yield
-    finally:
-        passes.BEFORE_GRADIENTS, passes.PIPELINE = before, whole
 
 
 def rolled(outputs: Sequence[Expr]) -> tuple[list[Expr], list[str]]:
