@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from compiler.emit_scalar import MISSED, memory_type, register_type
 from compiler.program import Program
+from compiler.runtime.interrupt import INTERRUPTED
 
 ENTRY = "symgraph_kernel"
 
@@ -51,7 +52,9 @@ def entry(program: Program, core: str, chunks: bool, near: bool) -> str:
     if near:
         lines.append(f"%missed = load atomic i8, ptr @{MISSED} monotonic, align 1")
         lines.append("%near = icmp eq i8 %missed, 0")
-        lines.append(f"%result = select i1 %near, i64 %status, i64 {AGAIN}")
+        lines.append(f"%ended = icmp eq i64 %status, {INTERRUPTED}")  # what a signal handler raised is not forgotten
+        lines.append("%valid = or i1 %near, %ended")
+        lines.append(f"%result = select i1 %valid, i64 %status, i64 {AGAIN}")
     lines.append(f"ret i64 %{'result' if near else 'status'}")
     body = "\n".join(f"  {line}" for line in lines)
     head = f"\ndefine i64 @{ENTRY}(ptr %arguments, ptr %sizes, ptr %parallel) nounwind {{"

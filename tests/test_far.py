@@ -4,6 +4,7 @@ that."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -182,6 +183,26 @@ def test_loops_of_known_length_wait_for_nothing() -> None:
     for _ in range(100):
         y = float(sine()(y)[0]) * 1e15
     assert f(x=0.5) == y
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+def test_what_a_signal_handler_raises_is_raised() -> None:
+    """Though results are void by then."""
+    x = sg.placeholder("x")
+    f = sg.compile(sg.fori_loop(0, 10**10, lambda i, y: np.sin(y) * 1e15, x))
+
+    def end(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3, 5.0)
+        with pytest.raises(TimeoutError):
+            f(x=0.5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_an_index_that_depends_on_one() -> None:

@@ -191,8 +191,9 @@ def plan(call: Call) -> Plan:
 def fail(made: Plan, status: int) -> None:
     """Raise the error of a status, or have the plan run another kernel from here on."""
     table, call = made
+    instead = call.bound.fail(status)
     call.kept.append(call.bound)  # other threads may run it
-    call.bound = call.bound.fail(status)
+    call.bound = instead
     table[at.KERNEL] = call.bound.address
 
 
