@@ -2,6 +2,7 @@
 program, emit_llvm, emit_entry, emit_python, machine, cache, kernel, runtime, variant, arguments, dispatch, function,
 numba_door."""
 
+from compiler import machine  # noqa: F401  # first, for LLVM comes up beside what follows
 from compiler.function import Function, compile
 from compiler.graph import Graph
 from compiler.interpret import interpret

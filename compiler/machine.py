@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -217,3 +218,47 @@ def load(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = F
         code = compile_object(text, quick=quick)
         disk.put(key, code)
     return Code(code, _DEFINED.findall(f"\n{text}"), symbols or {}, found is not None)
+
+
+_FIRST = """
+define internal double @double(double %x) noinline {
+  %high = fcmp ogt double %x, 1.0
+  br i1 %high, label %same, label %other
+same:
+  ret double %x
+other:
+  %twice = call double @llvm.fma.f64(double %x, double 2.0, double 0.0)
+  ret double %twice
+}
+define void @first(ptr %p, i64 %n) {
+  %last = alloca double
+  br label %head
+head:
+  %k = phi i64 [0, %0], [%next, %body]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %body, label %done
+body:
+  %at = getelementptr inbounds double, ptr %p, i64 %k
+  %x = load double, ptr %at
+  %y = call double @double(double %x)
+  store double %y, ptr %at
+  store double %y, ptr %last
+  %next = add nsw i64 %k, 1
+  br label %head
+done:
+  ret void
+}
+declare double @llvm.fma.f64(double, double, double)
+"""
+"""A module with a bit of everything."""
+
+
+def _bring_up() -> None:
+    """Compile and link something: what LLVM does but once takes as long as a small kernel."""
+    with lock, suppress(Exception):  # who compiles something that is wanted will see what is wrong
+        Code(_compiled(_FIRST, False, "emit_object"), [], {}, False)
+
+
+with suppress(RuntimeError):  # there may be no thread; and LLVM is brought up by the first kernel then
+    # by a thread of its own, while the rest of the compiler is imported
+    threading.Thread(target=_bring_up, name="symgraph compiler").start()
