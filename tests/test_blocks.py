@@ -312,6 +312,12 @@ def test_arrays_of_rounds_are_not_cut_into_rows() -> None:
     compared([other], given)
 
 
+def test_columns_times_a_matrix_look_at_all_rows() -> None:
+    x, u = sg.placeholder("x", (64, 64), "float64"), sg.placeholder("u", (64, 64), "float64")
+    loop = sg.fori_loop(0, 3, lambda i, s: np.tanh(np.transpose(s) @ u), x)
+    assert not blocks_of(compared([loop], {"x": values(64, 64), "u": values(64, 64, seed=1)}))
+
+
 def test_loops_in_loops_are_one_block() -> None:
     x, r = placeholders("x", "r")
     inner = lambda i, s: sg.fori_loop(0, 5, lambda j, t: np.sin(t * r), s) + x  # noqa: E731
