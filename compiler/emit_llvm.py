@@ -352,6 +352,7 @@ def emit(
     register: int = 0,
     ticks: bool = False,
     far: bool = False,
+    masks: bool = False,
 ) -> str:
     """The module's text.
 
@@ -363,8 +364,9 @@ def emit(
         register: that of `RegionWriter`.
         ticks: tell when steps end, by calls of `TICK`.
         far: that of `Module`.
+        masks: that of `Module`.
     """
-    module = Module(name, sizes, far)
+    module = Module(name, sizes, far, masks)
     ProgramWriter(program, name, module, blas, register=register, ticks=ticks).write()
     return module.text()
 

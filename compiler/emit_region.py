@@ -61,7 +61,8 @@ INLINE = 1500
 """Statements of elementary functions up to which a region takes them in: each costs compile time."""
 
 TWICE = 150
-"""Statements up to which a loop over vectors is written twice, whole and under a mask; longer ones are only masked."""
+"""Statements up to which a loop over vectors is written twice, whole and under a mask; longer ones are only masked, and
+so are those that call elementary functions where masks cost nothing: LLVM takes its time for both."""
 
 STACK_BYTES = 1 << 16
 """What the values of a tile may take of the stack; beyond, they lie on the heap."""
@@ -237,11 +238,13 @@ class RegionWriter(Guarded):
 
     def _vector_loop(self, loop: Loop, low: str, high: str) -> None:
         body, lanes = self.body, loop.lanes
-        count = 0
+        count, calls = 0, False
         for s in walk(loop.body):
             count += 1
-            if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS and body.inline:
-                count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
+            if isinstance(s, Primitive) and s.name in vector_math.FUNCTIONS:
+                calls = True
+                if body.inline:
+                    count += len(vector_math.record(s.name, s.dtype, len(s.args)).body)
         parts = self._parts(loop)
         self._spread_outside(loop, lanes // parts)
         outer, kept, guards, running, first = self.vector, dict(self.spread), self.guards, self.running, low
@@ -270,7 +273,7 @@ class RegionWriter(Guarded):
             name = body.new()[1:]
             self.index[loop.variable] = f"%{name}"
             body.counted(name, low, high, str(lanes), lambda: self._side_by_side(loop, name, high, parts))
-        elif count > TWICE:
+        elif count > TWICE or (calls and self.module.masks):
             part(low, high, True)
         else:
             whole = self._whole(low, high, lanes)

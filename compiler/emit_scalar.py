@@ -119,10 +119,11 @@ WIDTH = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
 class Module:
     """The text of a module, and what it declares. Where some elementary functions have another rule for far arguments,
-    it has them computed by functions from outside (`far`), or only notes that there are some, in `MISSED`."""
+    it has them computed by functions from outside (`far`), or only notes that there are some, in `MISSED`. `masks`: the
+    processor reads and writes under a mask as quickly as without."""
 
-    def __init__(self, name: str, sizes: Sequence[Size], far: bool = False) -> None:
-        self.name, self.far = name, far
+    def __init__(self, name: str, sizes: Sequence[Size], far: bool = False, masks: bool = False) -> None:
+        self.name, self.far, self.masks = name, far, masks
         self.slots = {size: k for k, size in enumerate(sizes)}
         self.places: dict[Buffer, int] = {}
         self.declarations: dict[str, str] = {}

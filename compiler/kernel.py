@@ -75,8 +75,9 @@ def build(program: Program, singles: Sequence[Buffer], tick: int | None = None, 
     with machine.lock:
         quick = program.statements > QUICK_FROM
         far = far or any(isinstance(s, Repeat) and isinstance(s.trips, Buffer | None) for s in program.all_steps())
-        register = machine.vector_bytes() if quick else 0
-        core = emit(program, "core", sizes, bool(library), register, tick is not None, far)
+        widest = machine.vector_bytes()
+        register = widest if quick else 0
+        core = emit(program, "core", sizes, bool(library), register, tick is not None, far, masks=widest == 64)
         near = f"@{MISSED} =" in core
         text = core + entry(program, "core", chunks="%parallel(" in core or "@in_turn" in core, near=near)
         used = [name for name in ("pool_malloc", "pool_free", "poll") if f"@{name}(" in text]
