@@ -36,11 +36,11 @@ LEAST_STEPS, LEAST_NODES = 32, 1000
 """How many steps, and how many operations on numbers in all of them, are worth a loop: fewer compile quickly as they
 are. Where there is one, others that take what it gathers may be shorter."""
 
-BEFORE_GRADIENTS = 300
+BEFORE_GRADIENTS = 100
 """How many operations are worth a loop that is to be differentiated: its gradient would be two or three times as
 many."""
 
-LEAST_GRAPH = 256
+LEAST_GRAPH = 64
 """Nodes of a graph that is looked through."""
 
 IN_MEMORY = ("contraction", "reduction", "gather", "scatter", "control")
