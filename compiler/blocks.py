@@ -251,7 +251,7 @@ class _Apart:
         rows: how many there are.
         changing: the buffers that differ from row to row.
         fixed: those that are the same for all rows, and in all rounds.
-        local: the buffers that may have an array for each round; None: all.
+        inside: the program of a round that the steps are, in which only temporaries may have an array for each round.
     """
 
     def __init__(

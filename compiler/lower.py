@@ -601,9 +601,8 @@ def lanes_of(nest: Nest) -> int:
     more = 4 if work <= 12 else 2 if work <= 80 else 1
     if nest.vector > 0 and any(_keeps_lanes(s, nest.vector) for s in nest.body):  # what lies in memory is waited for
         more = min(2 * more, 4)
-    elif (
-        len(nest.sizes) > 1 and not nest.rows_last
-    ):  # rows may be short, and what is left over of one costs as much as a whole step
+    elif len(nest.sizes) > 1 and not nest.rows_last:
+        # rows may be short, and what is left over of one costs as much as a whole step
         more = max(more // 2, 1)
     lanes = 64 // widest * more
     lanes = min(lanes, 64)

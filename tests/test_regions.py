@@ -7,6 +7,7 @@ import pytest
 
 import symgraph as sg
 from compiler import interpret, lower
+from compiler.emit_llvm import emit, needed_sizes
 from compiler.program import Address, Buffer, Load, Loop, Nest, Region, Store, Tiles, loads_or_stores, walk
 
 ROWS = (0, 1, 2, 3, 7, 8, 9, 31)
@@ -173,3 +174,11 @@ def test_memory_is_asked_for_ahead_where_rows_are_read_first():
     flat = sg.compile(np.exp(x) * 2 + 1)
     flat(**inputs_of(flat, 50))
     assert "@llvm.prefetch" not in flat.variants()[0][1].kernel.llvm_ir
+
+
+def test_loops_with_elementary_functions_are_written_once_where_masks_cost_nothing():
+    function = sg.compile(np.exp(y))
+    function(**inputs_of(function, 50))
+    program = function.variants()[0][1].program
+    texts = [emit(program, "f", needed_sizes(program), False, masks=masks) for masks in (False, True)]
+    assert [text.count("= call <16 x double> @f_exp") for text in texts] == [2, 1]
