@@ -675,3 +675,19 @@ def test_columns_are_read_from_few_arrays() -> None:
         assert whole is not None
         np.testing.assert_array_equal(interpret([whole], values)[0], np.stack(interpret(nodes, values)))
     assert stacked([number(f"p{k}") for k in range(20)]) is None
+
+
+def test_some_dozens_of_steps_become_a_loop_before_their_gradient_is_taken() -> None:
+    def program(steps: int, gradient: bool) -> Sequence[Expr]:
+        a, b = sg.placeholder("a", (), "float64"), sg.placeholder("b", (), "float64")
+        y = a
+        for _ in range(steps):
+            y = np.sin(y * b) + a
+        f = sg.compile(y)
+        (f.grad if gradient else f)(a=0.5, b=1.1)
+        ((_, variant),) = f.variants()
+        return variant.steps[-1].outputs
+
+    assert len(loops(program(60, True))) == 2
+    assert not loops(program(60, False))
+    assert not loops(program(20, True))
