@@ -95,7 +95,7 @@ class Kernels:
         """
         kinds = argument_types(self.inputs, values)
         sizes = size_values(self.inputs, dict(zip((n.name or "" for n in self.inputs), values, strict=True)))
-        variant = self.variant(kinds)
+        variant = self.variant(kinds, sizes)
         failed = variant.failed(sizes)
         if failed is not None:
             # The sizes may still go together, where a computed size happens to be 1: ask with exact sizes.
@@ -103,20 +103,23 @@ class Kernels:
             if exact == kinds:
                 raise requirement_error(failed, sizes)
             try:
-                variant = self.variant(exact)
+                variant = self.variant(exact, sizes)
             except SymgraphError:
                 raise requirement_error(failed, sizes) from None
         return variant, sizes
 
-    def variant(self, kinds: tuple[ArgumentType, ...]) -> Variant:
-        """The kernel for these argument types, compiled if it is new."""
+    def variant(self, kinds: tuple[ArgumentType, ...], sizes: Mapping[str, int] | None = None) -> Variant:
+        """The kernel for these argument types, compiled if it is new; for a call of some sizes, so that it is answered
+        soon."""
         found = self.variants.get(kinds)
         if found is None:
             with _lock:
                 found = self.variants.get(kinds)
                 if found is None:
                     arguments = {n.name or "": k for n, k in zip(self.inputs, kinds, strict=True)}
-                    found = compile_variant(self.values, self.inputs, arguments, self.gradients, **self.options)
+                    found = compile_variant(
+                        self.values, self.inputs, arguments, self.gradients, sizes=sizes, **self.options
+                    )
                     self.variants[kinds] = found
         return found
 

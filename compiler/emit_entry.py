@@ -76,3 +76,22 @@ done:
   ret void
 }
 """
+
+FIRST, INSTEAD = "symgraph_first", "symgraph_instead"
+
+FORWARDING = f"""
+@by = internal global ptr @{ENTRY}
+
+define i64 @{FIRST}(ptr %arguments, ptr %sizes, ptr %parallel) nounwind {{
+  %kernel = load atomic ptr, ptr @by monotonic, align 8
+  %status = musttail call i64 %kernel(ptr %arguments, ptr %sizes, ptr %parallel)
+  ret i64 %status
+}}
+
+define void @{INSTEAD}(ptr %kernel) nounwind {{
+  store atomic ptr %kernel, ptr @by monotonic, align 8
+  ret void
+}}
+"""
+"""What a kernel's module has more if the kernel is to be replaced: a function in its place, which calls it until the
+other one has named another kernel that does the same."""

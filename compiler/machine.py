@@ -12,7 +12,6 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -20,7 +19,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 import symgraph
-from compiler import cache as disk
+from compiler import behind, cache as disk
 
 PIPELINE = 4
 """The version of what is done to a module; another one makes kernels on disk unknown."""
@@ -155,6 +154,9 @@ class _Linker:
         return self, builder.link(self.engine, f"library{self.libraries}")
 
 
+_DEFINED = re.compile(r"\ndefine (?!internal |private |linkonce)[^@\n]*@([\w.$-]+)\(")
+
+
 class Code:
     """Machine code in this process; it is freed with the last reference to this object.
 
@@ -168,10 +170,10 @@ class Code:
         found: whether that was found on disk.
     """
 
-    def __init__(self, code: bytes, exports: list[str], symbols: Mapping[str, int], found: bool) -> None:
+    def __init__(self, code: bytes, text: str, symbols: Mapping[str, int], found: bool) -> None:
         self.size, self.found = len(code), found
         with lock:
-            self._linker, self._library = _Linker.link(code, exports, symbols)
+            self._linker, self._library = _Linker.link(code, _DEFINED.findall(f"\n{text}"), symbols)
 
     def address(self, name: str) -> int:
         """Where a function starts that the module's text defines and does not keep internal.
@@ -190,15 +192,26 @@ class Code:
                 del self._library, self._linker
 
 
-_DEFINED = re.compile(r"\ndefine (?!internal |private |linkonce)[^@\n]*@([\w.$-]+)\(")
-
-
 def _key(text: str, quick: bool) -> bytes:
     """A digest of all that object code depends on."""
     target, cpu, features = _host()
     facts = (PIPELINE, quick, target.triple, sys.maxsize, cpu, features)
     versions = (symgraph.__version__, llvmlite.__version__, llvm.llvm_version_info)
     return hashlib.sha256(f"{facts} {versions}\n{text}".encode()).digest()
+
+
+def found(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = False) -> Code | None:
+    """The machine code of a module from the cache on disk, if it is there; arguments are those of `load`."""
+    code = disk.get(_key(text, quick))
+    return None if code is None else Code(code, text, symbols or {}, True)
+
+
+def made(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = False, keep: bool = True) -> Code:
+    """The machine code of a module, compiled, and kept on disk if wanted; arguments are those of `load`."""
+    code = compile_object(text, quick=quick)
+    if keep:
+        disk.put(_key(text, quick), code)
+    return Code(code, text, symbols or {}, False)
 
 
 def load(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = False) -> Code:
@@ -212,12 +225,7 @@ def load(text: str, symbols: Mapping[str, int] | None = None, *, quick: bool = F
     Raises:
         RuntimeError: the text is no valid LLVM IR, or it uses a function that is not there.
     """
-    key = _key(text, quick)
-    code = found = disk.get(key)
-    if code is None:
-        code = compile_object(text, quick=quick)
-        disk.put(key, code)
-    return Code(code, _DEFINED.findall(f"\n{text}"), symbols or {}, found is not None)
+    return found(text, symbols, quick=quick) or made(text, symbols, quick=quick)
 
 
 _FIRST = """
@@ -255,10 +263,9 @@ declare double @llvm.fma.f64(double, double, double)
 
 def _bring_up() -> None:
     """Compile and link something: what LLVM does but once takes as long as a small kernel."""
-    with lock, suppress(Exception):  # who compiles something that is wanted will see what is wrong
-        Code(_compiled(_FIRST, False, "emit_object"), [], {}, False)
+    with lock:
+        for quick in (False, True):
+            Code(_compiled(_FIRST, quick, "emit_object"), _FIRST, {}, False)
 
 
-with suppress(RuntimeError):  # there may be no thread; and LLVM is brought up by the first kernel then
-    # by a thread of its own, while the rest of the compiler is imported
-    threading.Thread(target=_bring_up, name="symgraph compiler").start()
+behind.later(_bring_up)  # while the rest of the compiler is imported

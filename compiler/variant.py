@@ -9,11 +9,12 @@ from typing import NoReturn
 
 import numpy as np
 
-from compiler import kernel, machine, runtime
+from compiler import machine, runtime
 from compiler.arguments import SUPPORTED
 from compiler.emit_entry import AGAIN
 from compiler.gradients import Gradients
 from compiler.graph import Graph
+from compiler.kernel import Kernel, build, unbounded
 from compiler.layout import lay_out, memory_base, shape_of
 from compiler.passes import Step, optimise, roll_values
 from compiler.program import Program
@@ -37,13 +38,12 @@ class Variant:
         typed: the graph with the types of the arguments.
         steps: what each pass did.
         program: the loops.
-        kernel: machine code.
         latest: the sizes that it was last prepared for, by name; None before the first call.
         measured: seconds for each step of the program, and the sizes they were measured for, where it was profiled.
     """
 
-    def __init__(self, typed: Typed, steps: list[Step], program: Program, built: kernel.Kernel, outputs: list[Expr]):
-        self.typed, self.steps, self.program, self.kernel = typed, steps, program, built
+    def __init__(self, typed: Typed, steps: list[Step], program: Program, built: Kernel, outputs: list[Expr]):
+        self.typed, self.steps, self.program, self._kernel = typed, steps, program, built
         self.sizes = built.sizes
         self.latest: dict[str, int] | None = None
         self.measured: tuple[list[float], dict[str, int]] | None = None
@@ -54,6 +54,14 @@ class Variant:
         self._places = {base: k for k, base in enumerate([*arrays, *returned_as_numbers(outputs)])}
         self._singles = [b.dtype for b in program.outputs[self.arrays :]]
         self._constants = [value for _, value in program.constants]
+
+    @property
+    def kernel(self) -> Kernel:
+        """Machine code, as LLVM makes it if it takes its time."""
+        if self._kernel.hasty:
+            with machine.lock:
+                self._kernel = self._kernel.better()
+        return self._kernel
 
     def failed(self, sizes: Mapping[str, int]) -> Requirement | None:
         """The first requirement that these sizes do not meet."""
@@ -87,12 +95,13 @@ class Variant:
             return tuple(dims.evaluate(s, sizes) for s in shape)
 
         work = dims.evaluate(self.program.work, sizes)
+        built = (self._kernel if work <= HEAVY else self.kernel).latest
         results = []
         for base, code, shape in self._handed:
             assert base.type.dtype is not None
             results.append(Result(code, base.type.dtype, exact(shape), self._places[base]))
         return Bound(
-            address=self.kernel.address,
+            address=built.address,
             sizes=np.array([dims.evaluate(s, sizes) for s in self.sizes], np.int64),
             constants=self._constants,
             arrays=self.arrays,
@@ -101,14 +110,14 @@ class Variant:
             fail=partial(self._failed, self.latest),
             long=work > LONG,
             heavy=work > HEAVY,
-            kept=self.kernel,
+            kept=built,
         )
 
-    def complete(self) -> kernel.Kernel:
+    def complete(self) -> Kernel:
         """The kernel, for far arguments as well."""
         with machine.lock:
-            if self.kernel.near:
-                self.kernel = kernel.build(self.program, self.program.outputs[self.arrays :], far=True)
+            if self._kernel.near:
+                self._kernel = build(self.program, self.program.outputs[self.arrays :], far=True)
         return self.kernel
 
     def _failed(self, sizes: Mapping[str, int], status: int) -> Bound:
@@ -123,7 +132,8 @@ LONG = 2_000_000
 """Picoseconds of work from which a call lets other threads of Python run."""
 
 HEAVY = 10_000_000_000
-"""Picoseconds of work from which several threads save more than it takes to load the runtime."""
+"""Picoseconds of work from which a call is worth waiting for: several threads save more than it takes to load the
+runtime, and a kernel that is made well answers before one that is made quickly."""
 
 
 def returned_as_numbers(outputs: Sequence[Expr]) -> list[Expr]:
@@ -171,6 +181,7 @@ def compile_variant(
     arguments: Mapping[str, ArgumentType],
     gradients: Gradients | None = None,
     *,
+    sizes: Mapping[str, int] | None = None,
     values: bool = True,
     fma: bool,
     verify: bool,
@@ -182,6 +193,7 @@ def compile_variant(
         inputs: the placeholders, in the order of the kernel's arguments.
         arguments: a type for each placeholder's name.
         gradients: what is differentiated.
+        sizes: those of the call that waits for it, by name; None where there is none.
         values: compute also what is no gradient; else it is only checked, so that gradients exist where values do.
         fma: fuse multiplications and additions.
         verify: check the graph after every pass.
@@ -209,11 +221,19 @@ def compile_variant(
         scheduler = Scheduler(typed.inputs, laid)
         program = scheduler.run()
         numbers = [scheduler.buffers[n] for n in returned_as_numbers(laid)]
-        return Variant(typed, steps, program, kernel.build(program, numbers), laid)
+        hasty = sizes is not None and _soon(typed, program, sizes)
+        return Variant(typed, steps, program, build(program, numbers, hasty=hasty), laid)
     except SymgraphError:
         raise
     except Exception as error:
         raise _failure(error, typed) from error
+
+
+def _soon(typed: Typed, program: Program, sizes: Mapping[str, int]) -> bool:
+    """Whether a call of these sizes gets its answer sooner from a kernel that is made quickly."""
+    if unbounded(program) or not all(r.holds(sizes) for r in typed.requirements):
+        return False
+    return dims.evaluate(program.work, sizes) <= HEAVY
 
 
 def _differentiated(graph: Graph, count: int, gradients: Gradients, targets: tuple[Expr, ...], values: bool) -> Graph:

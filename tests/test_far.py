@@ -43,7 +43,7 @@ COMPLETE = sine()
 def known(x: Any) -> list[bytes]:
     """The bits of its results, from a kernel that was made for all arguments."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "build", partial(kernel.build, far=True))
+        patch.setattr(variant, "build", partial(kernel.build, far=True))
         return bits(COMPLETE(x))
 
 

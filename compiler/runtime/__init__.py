@@ -11,14 +11,12 @@ import ctypes
 import importlib
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
 
-from compiler import machine
+from compiler import behind, machine
 from compiler.runtime import call, capi, fallback, interrupt, layout, memory, results, services, threads
 from compiler.runtime.builder import write_pause
 from compiler.runtime.fallback import PythonCaller
@@ -211,11 +209,11 @@ def _symbols() -> dict[str, int]:
 
 _loaded: Runtime | None = None
 
-_later: threading.Thread | None = None
-"""Who loads the runtime while calls are answered without it."""
+_asked = False
+"""Whether the runtime is on its way."""
 
 _PAUSE = 0.002
-"""Seconds that it lets the thread whose call began it go on: a first answer is out by then."""
+"""Seconds until it is loaded while calls are answered without it: a first answer is out by then."""
 
 
 def load() -> Runtime:
@@ -244,29 +242,24 @@ def answer(plan: Plan, values: Sequence[Any], convert: Callable[[], list[Any]]) 
 
 
 def _load_later() -> None:
-    global _later
-    if _later is None:
-        _later = threading.Thread(target=_load_behind, name="symgraph runtime")
-        try:
-            _later.start()
-        except RuntimeError:  # the process ends, or may have no more threads: then whoever needs it loads it
-            return
+    global _asked
+    if not _asked:
+        _asked = True
+        behind.later(_load_behind, _PAUSE)
 
 
 def _load_behind() -> None:
-    time.sleep(_PAUSE)
     if threading.main_thread().is_alive():
-        with suppress(Exception):  # whoever needs it will see what is wrong
-            load()
+        load()
 
 
-def _forget_thread() -> None:
-    global _later
-    _later = None
+def _forget() -> None:
+    global _asked
+    _asked = False
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_thread)
+    os.register_at_fork(after_in_child=_forget)
 
 __all__ = [
     "Bound",
