@@ -28,8 +28,9 @@ class Answer(NamedTuple):
 
 
 @contextmanager
-def fresh_settings() -> Iterator[None]:
-    """The environment for processes: caches of compiled code begin empty, so that compile times are cold ones."""
+def fresh_settings(**more: str) -> Iterator[None]:
+    """The environment for processes: caches of compiled code begin empty, so that compile times are cold ones; and what
+    else is to be set in it."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         for name in SETTINGS_TAKEN_OUT:
@@ -37,6 +38,7 @@ def fresh_settings() -> Iterator[None]:
         os.environ["PYTENSOR_FLAGS"] = f"base_compiledir={Path(folder) / 'pytensor'}"
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "torch")
         os.environ["SYMGRAPH_CACHE_SIZE"] = "0"
+        os.environ.update(more)
         try:
             yield
         finally:

@@ -95,7 +95,7 @@ class Variant:
             return tuple(dims.evaluate(s, sizes) for s in shape)
 
         work = dims.evaluate(self.program.work, sizes)
-        built = (self._kernel if work <= HEAVY else self.kernel).latest
+        built = (self._kernel if work <= PATIENT else self.kernel).latest
         results = []
         for base, code, shape in self._handed:
             assert base.type.dtype is not None
@@ -132,8 +132,10 @@ LONG = 2_000_000
 """Picoseconds of work from which a call lets other threads of Python run."""
 
 HEAVY = 10_000_000_000
-"""Picoseconds of work from which a call is worth waiting for: several threads save more than it takes to load the
-runtime, and a kernel that is made well answers before one that is made quickly."""
+"""Picoseconds of work from which several threads save more than it takes to load the runtime."""
+
+PATIENT = 30_000_000_000
+"""Picoseconds of work from which a kernel that is made well has answered before one that is made quickly."""
 
 
 def returned_as_numbers(outputs: Sequence[Expr]) -> list[Expr]:
@@ -233,7 +235,7 @@ def _soon(typed: Typed, program: Program, sizes: Mapping[str, int]) -> bool:
     """Whether a call of these sizes gets its answer sooner from a kernel that is made quickly."""
     if unbounded(program) or not all(r.holds(sizes) for r in typed.requirements):
         return False
-    return dims.evaluate(program.work, sizes) <= HEAVY
+    return dims.evaluate(program.work, sizes) <= PATIENT
 
 
 def _differentiated(graph: Graph, count: int, gradients: Gradients, targets: tuple[Expr, ...], values: bool) -> Graph:

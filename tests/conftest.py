@@ -17,10 +17,15 @@ settings.load_profile("symgraph")
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Kernels are kept in a folder of the session's own, for child processes as well: the user's cache stays as it is,
     and nothing that an earlier version of the code compiled is found."""
-    before = os.environ.get("SYMGRAPH_CACHE_DIR")
-    os.environ["SYMGRAPH_CACHE_DIR"] = str(tmp_path_factory.mktemp("kernels"))
-    yield
-    if before is None:
-        del os.environ["SYMGRAPH_CACHE_DIR"]
-    else:
-        os.environ["SYMGRAPH_CACHE_DIR"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYMGRAPH_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_well() -> Iterator[None]:
+    """First calls wait for kernels that are made well, which are those to be tested; but where a test says otherwise.
+    The whole suite holds with SYMGRAPH_QUICK_FIRST=1 as well, but for what counts kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYMGRAPH_QUICK_FIRST", os.environ.get("SYMGRAPH_QUICK_FIRST", "0"))
+        yield

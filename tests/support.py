@@ -198,6 +198,8 @@ KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.POINTER(ctypes.c_int64)] * 2,
 class TextKernel:
     """A program's printed text, run by Python in place of machine code."""
 
+    hasty = False
+
     def __init__(self, program: Program, sizes: list[Size]) -> None:
         self.program, self.sizes = program, sizes
         self.names = emit_python.namespace()
@@ -205,6 +207,10 @@ class TextKernel:
         self.values: dict[str, int] = {}
         self.error: BaseException | None = None
         self.function = KERNEL(self.run)
+
+    @property
+    def latest(self) -> TextKernel:
+        return self
 
     @property
     def address(self) -> int:
