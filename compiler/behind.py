@@ -12,7 +12,7 @@ from itertools import count
 
 _ready = threading.Condition(threading.Lock())
 _jobs: list[tuple[float, int, Callable[[], object]]] = []
-"""A heap: when each may begin, its number, and what it is."""
+"""A heap: when each may begin, its number, and what it is. No process that is forked meanwhile has it half changed."""
 _numbers = count()
 _worker: threading.Thread | None = None
 
@@ -78,6 +78,5 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _ready.acquire(), after_in_parent=lambda: _ready.release(), after_in_child=_forked
-    )
+    # the lock is not taken before: whoever has it may be freeing a kernel, for which it waits for the compiler's
+    os.register_at_fork(after_in_child=_forked)

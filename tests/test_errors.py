@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import symgraph as sg
-from compiler import interpret, kernel
+from compiler import interpret, variant
 from symgraph.errors import (
     ArgumentError,
     CompileError,
@@ -610,7 +610,7 @@ def test_a_fault_of_the_compiler_is_an_exception_with_the_graph(monkeypatch: pyt
         raise AssertionError("a fault")
 
     with monkeypatch.context() as patched:
-        patched.setattr(kernel, "build", fails)
+        patched.setattr(variant, "build", fails)
         with pytest.raises(CompileError, match="AssertionError: a fault") as info:
             f(1.0, GOOD[0])
     assert "exp(a) * sum(rows" in str(info.value)
