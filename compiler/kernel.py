@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 
 from compiler import behind, machine
 from compiler.emit_entry import ENTRY, FIRST, FORWARDING, INSTEAD, entry
@@ -29,8 +31,12 @@ compilations = 0
 BACKLOG = 32
 """How many kernels may wait to be made again; while there are more, new ones are made well at once."""
 
-_PAUSE = 0.01
-"""Seconds until a kernel is made again: the first answer is out by then, and often the runtime is there."""
+_PAUSE = 0.02
+"""Seconds after the last kernel until one is made again: its answer is out by then, often the runtime is there, and who
+compiles many functions one after the other is not held up."""
+
+_last = 0.0
+"""When the last kernel was made."""
 
 
 @dataclass(eq=False)
@@ -116,7 +122,7 @@ def build(
         far: compute far arguments too. So does every kernel with a loop that might never end without them.
         hasty: if it is not on disk, make it quickly, and again behind, so that there is an answer soon.
     """
-    global compilations
+    global compilations, _last
     sizes = needed_sizes(program)
     arrays = [b for b in dict.fromkeys(program.outputs) if b not in singles]
     program.outputs = [*arrays, *singles]
@@ -142,9 +148,19 @@ def build(
             code = machine.made(text, symbols, quick=quick)
         compilations += 1
     built = Kernel(sizes, text, symbols, quick or hasty, near, hasty, code)
+    _last = time.monotonic()
     if hasty:
-        behind.later(built.better, _PAUSE)
+        behind.later(partial(_again, built), _PAUSE)
     return built
+
+
+def _again(built: Kernel) -> None:
+    """Make a kernel again once no others are made; in a process that ends at once."""
+    left = _last + _PAUSE - time.monotonic()
+    if left > 0 and threading.main_thread().is_alive():
+        behind.later(partial(_again, built), left)
+    else:
+        built.better()
 
 
 def assembly(kernel: Kernel) -> str:
