@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from symgraph.errors import CompileError
 from symgraph.expr import Expr, bodies_of, format_expr, toposort
+from symgraph.op import Op
 from symgraph.ops import array as ar
+from symgraph.types import ArrayType
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -34,6 +36,20 @@ class Graph:
     def order(self) -> list[Expr]:
         """Every node, arguments before users; the same order in every process."""
         return toposort(self.outputs)
+
+    @cached_property
+    def values(self) -> set[tuple[Op, ArrayType]]:
+        """Which operations there are, with the types of what they give: few, however long the graph."""
+        return {(node.op, node.type) for node in self.order}
+
+    @cached_property
+    def operations(self) -> set[Op]:
+        """Which operations there are: most passes need not look at the nodes of most graphs."""
+        return {op for op, _ in self.values}
+
+    def has(self, kind: str) -> bool:
+        """Whether there are operations of a kind."""
+        return any(op.kind == kind for op in self.operations)
 
     @cached_property
     def users(self) -> dict[Expr, list[Expr]]:

@@ -652,6 +652,29 @@ def test_short_formulas_are_not_looked_through(monkeypatch: pytest.MonkeyPatch) 
     assert searched
 
 
+def test_a_loop_is_looked_for_where_it_may_have_enough_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("compiler.passes.roll")
+    find, searched = module.find_steps, []
+
+    def counted(*args: Any) -> Any:
+        searched.append(args)
+        return find(*args)
+
+    monkeypatch.setattr(module, "find_steps", counted)
+
+    def chain(steps: int) -> Graph:
+        y = X
+        for _ in range(steps):
+            y = np.sin(y) * W
+        return Graph([y])
+
+    # The first step takes something else than the others do, so it stays as it is, and the last one may be none.
+    for steps, rounds in ((LEAST_STEPS + 1, []), (LEAST_STEPS + 3, [LEAST_STEPS])):
+        searched.clear()
+        assert loops(roll(chain(steps), lambda rewrite: None, 1)) == rounds
+        assert bool(searched) == bool(rounds)
+
+
 def test_stretches() -> None:
     assert stretches([1, 2, 3, 4], 2) == []
     assert stretches([5, 1, 1, 1, 1, 6, 2, 3, 2, 3, 2, 3, 2, 3], 3) == [Stretch(1, 1, 4), Stretch(6, 2, 4)]

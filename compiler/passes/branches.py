@@ -15,7 +15,7 @@ from symgraph.ops import array as ar, control as ct
 
 def form_branches(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """switch(index, x, y) -> one of several bodies, that hold what only they need"""
-    if not any(node.op is ct.switch for node in graph.order):
+    if ct.switch not in graph.operations:
         return list(graph.outputs)
     given = [node for node in graph.order if node.op in ar.NAMED]  # it is there, whoever wants it
     owners = branches_of(graph.order, [*graph.outputs, *given], elementwise=False)

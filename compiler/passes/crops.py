@@ -18,7 +18,7 @@ LAW = "part of a filter of x -> filter of a part of x"
 
 def crop_filters(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """getitem(correlate(x, w)) -> correlate(getitem(x), w)   (nobody wants the rest)"""
-    if not any(node.op is ft.correlate for node in graph.order):
+    if ft.correlate not in graph.operations:
         return list(graph.outputs)
     uses = Counter(graph.outputs)
     for node in graph.order:

@@ -31,7 +31,7 @@ def inside_first(run: Pass) -> Pass:
     """The pass, which then goes into bodies as well."""
 
     def whole(graph: Graph, record: Record) -> list[Expr]:
-        if any(node.op.kind == "control" for node in graph.order):
+        if graph.has("control"):
             graph = Graph(_entered(graph, lambda body: Body(body.parameters, whole(Graph(body.outputs), record))))
         return run(graph, record)
 

@@ -102,7 +102,7 @@ def taken_apart(node: Expr, args: Sequence[Expr]) -> Loop:
 
 def tidy_loops(graph: Graph, record: Callable[[Rewrite], None]) -> list[Expr]:
     """Join loops that run side by side, drop what is not used, and compute once what does not change."""
-    if not any(node.op is ct.loop for node in graph.order):
+    if ct.loop not in graph.operations:
         return list(graph.outputs)
     for _ in range(LIMIT):
         outputs = _sweep(graph, record)

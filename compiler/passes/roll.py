@@ -28,13 +28,16 @@ from compiler.passes.steps import KINDS, Each, Earlier, Fixed, Member, Steps, To
 from compiler.passes.writes import join_parts
 from symgraph import origin
 from symgraph.expr import Body, Expr, as_expr, bound, build, intern
-from symgraph.op import loop_dtypes
+from symgraph.op import Op, loop_dtypes
 from symgraph.ops import array as ar, control as ct, elementwise as ew
 from symgraph.types import ArrayType
 
 LEAST_STEPS, LEAST_NODES = 32, 1000
 """How many steps, and how many operations on numbers in all of them, are worth a loop: fewer compile quickly as they
 are. Where there is one, others that take what it gathers may be shorter."""
+
+LEAST_PERIODS = LEAST_STEPS + 2
+"""How often a path must repeat itself for that: its first step and its last stay as they are."""
 
 BEFORE_GRADIENTS = 100
 """How many operations are worth a loop that is to be differentiated: its gradient would be two or three times as
@@ -81,9 +84,9 @@ def roll(
 ) -> list[Expr]:
     """x1 = f(x0), x2 = f(x1), ... -> a loop; `worth` is how many operations on numbers are worth one, and `taped`
     whether its gradient will keep its states"""
-    if any(node.op is ct.switch for node in graph.order):
+    if ct.switch in graph.operations:
         return list(graph.outputs)  # what only one branch needs must stay in it: branches come first
-    if len(graph.order) < worth and all(node.op.kind in PLAIN and not node.type.shape for node in graph.order):
+    if len(graph.order) < worth and all(op.kind in PLAIN and not kind.shape for op, kind in graph.values):
         return list(graph.outputs)  # no loop that it may hold is long enough
     tokens, before = Tokens(), graph
     budget = EFFORT * len(graph.order)
@@ -91,15 +94,15 @@ def roll(
         failed: set[Expr] = set()
         attempts = 1 if arrays else ATTEMPTS
         while len(graph.order) >= LEAST_GRAPH and budget > 0 and attempts > 0:
-            path = _longest_path(graph.order, failed, tokens, arrays)
+            path = _longest_path(graph, failed, arrays)
             if not path:
                 break
             rolling = _Rolling(graph, worth if graph is before else 0, taped, record)
             budget -= len(graph.order)
-            for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_STEPS):
+            for stretch in stretches([tokens.of_edge(*edge) for edge in path], LEAST_PERIODS):
                 for times in MULTIPLES:  # two steps may look alike from the path, and differ beside it
                     several = stretch.joined(times)
-                    if budget > 0 and several.times >= LEAST_STEPS:
+                    if budget > 0 and several.times >= LEAST_PERIODS:
                         budget -= len(graph.order)
                         if rolling.along([node for node, _ in path], several, tokens):
                             break
@@ -120,16 +123,16 @@ def roll(
     return after if 2 * len(Graph(after).order) <= len(before.order) else list(before.outputs)
 
 
-def _longest_path(
-    order: Sequence[Expr], failed: Collection[Expr], tokens: Tokens, arrays: bool
-) -> list[tuple[Expr, int]]:
+def _longest_path(graph: Graph, failed: Collection[Expr], arrays: bool) -> list[tuple[Expr, int]]:
     """The longest path through nodes that are no arrays, or are stored, or else `arrays` too; each with the argument
     that it goes by."""
-    counts: dict[int, bool] = {}
+    counts = {(op, kind) for op, kind in graph.values if _counts(op, kind, arrays)}
+    if not counts:
+        return []
     depth: dict[Expr, int] = {}
     by: dict[Expr, int] = {}
-    last, most = order[0], -1
-    for node in order:
+    last, most = graph.order[0], -1
+    for node in graph.order:
         if not node.args:
             depth[node] = -1
             continue
@@ -138,11 +141,7 @@ def _longest_path(
             if depth[arg] > deepest:
                 deepest, at = depth[arg], number
         by[node] = at
-        token = tokens[node]
-        if token not in counts:
-            stored = node.op.kind in IN_MEMORY and node.op is not ar.embed
-            counts[token] = stored or is_number(node) or (arrays and node.op.kind == "elementwise")
-        if counts[token]:
+        if (node.op, node.type) in counts:
             deepest += node not in failed
         depth[node] = deepest
         if deepest > most:
@@ -152,6 +151,13 @@ def _longest_path(
         path.append((last, by[last]))
         last = last.args[by[last]]
     return path[::-1]
+
+
+def _counts(op: Op, kind: ArrayType, arrays: bool) -> bool:
+    """Whether a step may be made of what an operation gives."""
+    if op.kind in IN_MEMORY:
+        return op is not ar.embed
+    return (kind.shape == () and op.kind in ("elementwise", "part")) or (arrays and op.kind == "elementwise")
 
 
 class _Rolling:

@@ -29,6 +29,8 @@ class Sum(NamedTuple):
 
 def join_parts(graph: Graph, gather: Gather, record: Callable[[Rewrite], None]) -> list[Expr]:
     """embed(x[0], 0) + embed(x[1], 1) + ... -> embed(x, 0:n); stack(x[0], x[1], ...) -> x"""
+    if ar.embed not in graph.operations and ar.concatenate not in graph.operations:
+        return list(graph.outputs)
     joins = {node for node in graph.order if _is_stack(node)}
     sums = _sums(graph)
     replace: dict[Expr, Expr] = {}
