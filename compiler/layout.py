@@ -33,6 +33,9 @@ ZERO = Address(0, ())
 PARTS = 64
 """Parts that are written side by side, at most."""
 
+AS_THEY_ARE = ("elementwise", "reduction", "source")
+"""Kinds of what needs no copies."""
+
 SAME_MEMORY = (ar.reshape, ar.expand_dims, ar.squeeze)
 
 
@@ -150,19 +153,13 @@ def broadcast_index(shape: Shape, out: Shape, index: Index) -> Index:
 
 def lay_out(graph: Graph) -> list[Expr]:
     """The outputs with copies where a view is not enough, and operands of products in the product's dtype."""
-    made: dict[Expr, Expr] = {}
     results: dict[Expr, None] = {}
-    copies = itertools.count()
-    turned = _turned_products(graph)
-    whole = {_base(o) for o in graph.outputs}
-    whole.update(_base(a) for node in graph.order if node.op is ar.matmul for a in node.args)
+    laid: list[Expr] = []
     with origin.derived_from() as derived:
-        for node in graph.order:
-            derived.follow(node.marks)
-            made[node] = _laid(node, tuple([made[a] for a in node.args]), copies)
-            if node.op is ew.add and node in whole:
-                made[node] = _side_by_side(made[node])
-        laid: list[Expr] = []
+        made = dict(zip(graph.outputs, graph.outputs, strict=True))
+        if not all(op.kind in AS_THEY_ARE for op in graph.operations):
+            made = _laid_nodes(graph, derived)
+        turned = _turned_products(graph)
         for output in graph.outputs:
             derived.follow(output.marks)
             node = made[output]
@@ -173,7 +170,21 @@ def lay_out(graph: Graph) -> list[Expr]:
             direct = base.op.kind not in ("view", "source") and (base is node or base not in results)
             laid.append(node if direct else as_expr(ar.contiguous(node)))
             results[laid[-1]] = None
-    return _unshared(laid)
+    return _unshared(laid) if ar.put in graph.operations else laid
+
+
+def _laid_nodes(graph: Graph, derived: origin.derived_from) -> dict[Expr, Expr]:
+    """Each node, laid out."""
+    made: dict[Expr, Expr] = {}
+    copies = itertools.count()
+    whole = {_base(o) for o in graph.outputs}
+    whole.update(_base(a) for node in graph.order if node.op is ar.matmul for a in node.args)
+    for node in graph.order:
+        derived.follow(node.marks)
+        made[node] = _laid(node, tuple([made[a] for a in node.args]), copies)
+        if node.op is ew.add and node in whole:
+            made[node] = _side_by_side(made[node])
+    return made
 
 
 def _laid(node: Expr, args: tuple[Expr, ...], copies: Iterator[int]) -> Expr:

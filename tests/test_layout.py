@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import symgraph as sg
+from compiler import layout
+from compiler.graph import Graph
 from compiler.program import Product
+from symgraph.ops import array as ar
 
 
 def steps_of(function: Any) -> list[str]:
@@ -49,3 +52,21 @@ def test_a_product_wanted_both_ways_is_computed_once() -> None:
     turned, product = function(x=x, w=w)
     assert steps_of(function) == ["Product", "Region"]
     np.testing.assert_array_equal(turned, product.T)
+
+
+def test_what_needs_no_copies_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = sg.placeholder("x", shape=("n", 3), dtype="float64")
+    looked_at: list[Any] = []
+    laid = layout._laid
+
+    def counted(node: Any, *rest: Any) -> Any:
+        looked_at.append(node)
+        return laid(node, *rest)
+
+    monkeypatch.setattr(layout, "_laid", counted)
+    plain = [np.sum(np.exp(x) * 2, axis=1), x]
+    first, second = layout.lay_out(Graph(plain))
+    assert first is plain[0] and second is ar.contiguous(x)  # a result is no input
+    assert not looked_at
+    layout.lay_out(Graph([np.sum(x.T @ np.exp(x))]))
+    assert looked_at

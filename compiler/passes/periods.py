@@ -50,9 +50,10 @@ def stretches(sequence: Sequence[int], least: int) -> list[Stretch]:
 def _longest(tokens: Tokens, least: int) -> Stretch | None:
     """The stretch that covers most; of equals the one with the shortest period."""
     best, most = None, 0
-    for period in sorted(set(_guesses(tokens))):
-        if period * least > len(tokens):
-            continue
+    longest = len(tokens) // least
+    if not longest:
+        return None
+    for period in sorted({guess for guess in _guesses(tokens, longest) if guess <= longest}):
         differ = np.flatnonzero(tokens[period:] != tokens[:-period])
         edges = np.concatenate([[-1], differ, [len(tokens) - period]])
         lengths = np.diff(edges) - 1 + period
@@ -64,8 +65,8 @@ def _longest(tokens: Tokens, least: int) -> Stretch | None:
     return best
 
 
-def _guesses(tokens: Tokens) -> Iterator[int]:
-    """How far apart equal pieces lie, most often."""
+def _guesses(tokens: Tokens, longest: int) -> Iterator[int]:
+    """How far apart equal pieces lie, most often. Pieces as long as the longest period tell all that longer ones do."""
     pieces, width = tokens.astype(np.uint64), 1
     for window in WINDOWS:
         while width < window:
@@ -79,3 +80,5 @@ def _guesses(tokens: Tokens) -> Iterator[int]:
         again = pieces[order][1:] == pieces[order][:-1]
         apart = np.bincount(np.diff(order)[again])
         yield from (int(d) for d in np.argsort(-apart, kind="stable")[:GUESSES] if apart[d] > 1 and d > 0)
+        if window >= longest:
+            return
