@@ -25,7 +25,7 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def made_well() -> Iterator[None]:
     """First calls wait for kernels that are made well, which are those to be tested; but where a test says otherwise.
-    The whole suite holds with SYMGRAPH_QUICK_FIRST=1 as well, but for what counts kernels."""
+    With SYMGRAPH_QUICK_FIRST=1 only what counts kernels, their files or references may fail."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYMGRAPH_QUICK_FIRST", os.environ.get("SYMGRAPH_QUICK_FIRST", "0"))
         yield
